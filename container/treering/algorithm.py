@@ -1,0 +1,179 @@
+"""The built-in algorithm on one rank: shards, agreement, cuts, matrices, rounds, model."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from scipy import sparse
+
+from treering import artifacts, collective, cuts, matrix, objectives, readers, schema, shard, training
+from treering.cluster import Cluster
+from treering.errors import UserError
+from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
+from treering.sampling import Sampler
+from treering.shard import Place, Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from treering.hyperparameters import Hyperparameters
+    from treering.job import JobConfig
+    from treering.matrix import Matrix
+    from treering.paths import Paths
+    from treering.training import Trained
+    from treering.world import World
+
+DEFAULT_MAX_BIN = 256  # XGBoost's
+
+log = logging.getLogger(__name__)
+
+
+def run(world: World, config: JobConfig, chosen: Hyperparameters, paths: Paths) -> None:
+    """Train on all ranks of `world`; when it returns anywhere, rank 0 has the model on disk.
+
+    Raises
+    ------
+    UserError
+        When the data does not fit the job, or the hosts' data does not fit together.
+    PlatformError
+        When files or folders are not as they should be.
+    """
+    threads = int(os.environ.get(THREADS_VARIABLE, "1"))
+    pa.set_cpu_count(threads)
+    place = _place(world, config)
+    schema.agree_settings(world, place.host, chosen.model_dump())
+    _refuse_unsupported(world, chosen)
+    shards = _load(world, place, config, chosen, paths)
+    labels = schema.agree_labels(world, shards["train"].label)
+    matrices = _bin(world, shards, chosen, threads, labels.minimum)
+    gradients, parameters = _gradients(world, shards["train"], matrices["train"], chosen, threads)
+    with collective.communicator(world, os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")):
+        data = {name: each.data for name, each in matrices.items()}
+        trained = training.train(world, chosen, parameters, data, gradients)
+        if world.rank == 0:
+            _save(trained, paths)
+        world.barrier()  # nobody leaves before the model is on disk
+
+
+def _refuse_unsupported(world: World, chosen: Hyperparameters) -> None:
+    """Raise UserError for what is accepted by name but cannot be trained here, before anything is read."""
+    if chosen.one_host_only is not None:
+        raise UserError(f"{chosen.one_host_only} is not supported; treering trains with tree_method=hist")
+    if chosen.objective.startswith(("rank:", "survival:aft")):
+        raise UserError(f"objective={chosen.objective} is not supported yet")
+    for metric in chosen.eval_metrics:
+        if chosen.xgboost_metric(metric) is None:
+            raise UserError(f"eval_metric {metric} is not supported yet")
+    if world.rank == 0:
+        for note in chosen.notes:
+            log.info("%s", note)
+
+
+def _place(world: World, config: JobConfig) -> Place:
+    resources = config.resources
+    cluster = Cluster.of(resources.hosts, resources.current_host, resources.interface, {})
+    return Place(cluster.hosts, cluster.me, world.size // len(cluster.hosts))
+
+
+def _load(
+    world: World, place: Place, config: JobConfig, chosen: Hyperparameters, paths: Paths
+) -> Mapping[str, Shard]:
+    """The shards of all channels, train first, checked against each other and the objective."""
+    shards: dict[str, Shard] = {}
+    for name in sorted(config.channels, key=lambda channel: (channel != "train", channel)):
+        channel = config.channels[name]
+        loaded = shard.load(
+            world,
+            place,
+            channel,
+            paths.channel(name),
+            functools.partial(readers.reader_for, channel.content_type, csv_weights=chosen.csv_weights),
+        )
+        labels = schema.agree_labels(world, loaded.label)
+        schema.check_labels(labels, chosen.objective, chosen.num_class, name)
+        if shards:
+            loaded = _aligned(shards["train"], loaded, name)
+        shards[name] = loaded
+        if world.rank == 0:
+            size = f" and {loaded.columns.count} columns" if name == "train" else ""
+            log.info("%s matrix has %d rows%s", name.capitalize(), loaded.total_rows, size)
+    return shards
+
+
+def _aligned(train: Shard, other: Shard, name: str) -> Shard:
+    """Another channel with the training columns; sparse rows may use fewer of them."""
+    columns = schema.same_columns(train.columns, other.columns, name)
+    features = other.features
+    if sparse.issparse(features):
+        features = sparse.csr_array(features)
+        features.resize((other.rows, columns.count))
+    return dataclasses.replace(other, columns=columns, features=features)
+
+
+def _bin(
+    world: World, shards: Mapping[str, Shard], chosen: Hyperparameters, threads: int, stand_in_label: float
+) -> Mapping[str, Matrix]:
+    """Every channel against the exact cuts of the training rows of all ranks; let go of the raw values."""
+    max_bin = chosen.max_bin or DEFAULT_MAX_BIN
+    exact = cuts.global_cuts(world, shards["train"].features, max_bin, threads=threads)
+    bins = matrix.reference(exact, max_bin, threads)
+    matrices = {
+        name: matrix.build(each, bins, max_bin, threads, stand_in_label) for name, each in shards.items()
+    }
+    for each in matrices.values():
+        cuts.verify(exact, each.data)
+    return matrices
+
+
+def _gradients(
+    world: World, train: Shard, train_matrix: Matrix, chosen: Hyperparameters, threads: int
+) -> tuple[training.Gradients | None, dict[str, object]]:
+    """Where the gradients come from, and XGBoost's parameters to go with that."""
+    parameters = chosen.xgboost_params() | {
+        "max_bin": chosen.max_bin or DEFAULT_MAX_BIN,
+        "nthread": threads,
+        "eval_metric": [chosen.xgboost_metric(metric) for metric in chosen.eval_metrics],
+    }
+    parameters |= chosen.constraint_params(train.columns.count, train.columns.names)
+    obstacle = objectives.obstacle(chosen.objective, parameters)
+    if chosen.reproducible == "false":
+        obstacle = "reproducible=false"
+    if obstacle is not None:
+        if chosen.reproducible == "true":
+            raise UserError(f"reproducible=true, but {obstacle}; use reproducible=auto to train all the same")
+        if world.rank == 0:
+            log.info("the model may depend on the number of hosts: %s", obstacle)
+        return None, parameters
+    label, weight = train.label, train.weight
+    if train_matrix.stand_in:
+        label, weight = train_matrix.data.get_label(), None
+    objective = objectives.make(
+        chosen.objective,
+        parameters,
+        world,
+        label,
+        weight,
+        stand_in=train_matrix.stand_in,
+        threads=threads,
+    )
+    if "base_score" not in parameters:
+        parameters["base_score"] = objective.base_score()
+    # Rows are drawn by their identity, in the objective: XGBoost would draw them by their place on the rank.
+    fraction = float(str(parameters.pop("subsample", 1.0)))
+    sampler = Sampler(int(str(parameters.get("seed", 0))), fraction, train.pieces) if fraction < 1 else None
+    return training.Gradients(objective, sampler), parameters
+
+
+def _save(trained: Trained, paths: Paths) -> None:
+    content = bytes(trained.booster.save_raw("ubj"))
+    path = paths.model / artifacts.MODEL_NAME
+    artifacts.write(path, content)
+    scores = ", ".join(f"{name} {value:.5f}" for name, value in trained.scores.items())
+    digest = hashlib.sha256(content).hexdigest()
+    log.info("%d rounds, %s; %s: %d bytes, sha256 %s", trained.rounds, scores, path, len(content), digest)

@@ -1,0 +1,64 @@
+"""XGBoost's own ring over the ranks of the MPI world: it carries the gradient histograms.
+
+The stock wheel has no hook by which MPI could carry them. The ring is formed over MPI: rank 0 opens
+XGBoost's tracker, MPI tells the others where it is, and XGBoost's rank is checked against MPI's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from xgboost import collective
+from xgboost.tracker import RabitTracker
+
+from treering.errors import RingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from treering.world import World
+
+_PATIENCE = 7 * 24 * 3600  # seconds: the supervisors' heartbeats decide who is lost, not XGBoost's clock
+
+_CLOSING = 10  # seconds for the tracker to see all ranks leave
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def communicator(world: World, address: str) -> Iterator[None]:
+    """Have XGBoost add its histograms over all ranks of `world`; a world of one needs nothing.
+
+    Parameters
+    ----------
+    world
+        All ranks; each calls with the same intention.
+    address
+        This host's IPv4 address in the job's network; rank 0's tracker listens there and nowhere else.
+
+    Notes
+    -----
+    An exception inside goes out unchanged: leaving XGBoost's ring could replace or delay it, and the
+    process ends anyway. A ring that cannot be left after good work is only logged.
+    """
+    if world.size == 1:
+        yield
+        return
+    tracker = None
+    if world.rank == 0:
+        tracker = RabitTracker(n_workers=world.size, host_ip=address, sortby="task", timeout=_PATIENCE)
+        tracker.start()
+    where = world.broadcast(tracker.worker_args() if tracker else None)
+    # Task ids are compared as strings.
+    collective.init(**where, dmlc_task_id=f"{world.rank:06d}", dmlc_timeout=_PATIENCE)
+    if collective.get_rank() != world.rank:
+        raise RingError(f"XGBoost calls rank {world.rank} of MPI {collective.get_rank()}")
+    yield
+    try:
+        collective.finalize()
+        if tracker is not None:
+            tracker.wait_for(_CLOSING)
+    except Exception:  # whatever it is, the work is done and kept
+        log.warning("XGBoost's ring could not be closed in an orderly way", exc_info=True)

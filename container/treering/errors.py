@@ -1,0 +1,115 @@
+"""What can go wrong, told apart where it is raised, and the one sentence that every host reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import traceback
+
+
+class TreeringError(Exception):
+    """Base of every error that this package raises on purpose; its text is one clear sentence."""
+
+
+class UserError(TreeringError):
+    """Raised when the job's own input (data, hyperparameters, channels) has to change."""
+
+
+class PlatformError(TreeringError):
+    """Raised when what surrounds the job (mounts, config files, disk) is not as SageMaker promises."""
+
+
+class RingError(TreeringError):
+    """Raised when hosts cannot find, reach or agree with each other.
+
+    Parameters
+    ----------
+    sentence
+        What happened.
+    culprit
+        The host that it is about, where that is another than the one that noticed.
+    """
+
+    def __init__(self, sentence: str, culprit: str | None = None) -> None:
+        super().__init__(sentence)
+        self.culprit = culprit
+
+
+class PeerLostError(RingError):
+    """Raised on a rank whose partner went away: an effect, never the cause of a failure."""
+
+
+class Kind(enum.StrEnum):
+    """Who has to act, in the order in which a cause outranks another that came in beside it."""
+
+    USER = "user"  # the job's input
+    INTERNAL = "internal"  # an exception nobody expected
+    PLATFORM = "platform"  # the mounts, the disk, the config files
+    DIED = "died"  # a process ended without a word: killed, or left by itself
+    STOPPED = "stopped"  # SIGTERM, by the platform or a person
+    LOST = "lost"  # a host went silent
+    RING = "ring"  # a host never came, or could not be reached
+    PEER = "peer"  # the echo of a failure elsewhere
+
+    @property
+    def rank_order(self) -> int:
+        """Smaller is nearer to the root of the trouble."""
+        return list(Kind).index(self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failure:
+    """One cause, in the words that every host's ``/opt/ml/output/failure`` begins with.
+
+    Parameters
+    ----------
+    kind
+        Who has to act.
+    host
+        The culprit's SageMaker name.
+    sentence
+        What happened, where, and what to do.
+    details
+        For the one who has to look further: a traceback, or nothing.
+    """
+
+    kind: Kind
+    host: str
+    sentence: str
+    details: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException, host: str) -> Failure:
+        """Describe an exception raised on `host`; anything unforeseen keeps its traceback."""
+        details = "".join(traceback.format_exception(error))
+        match error:
+            case UserError():
+                return cls(Kind.USER, host, str(error))
+            case PlatformError():
+                return cls(Kind.PLATFORM, host, str(error))
+            case PeerLostError():
+                return cls(Kind.PEER, host, str(error), details)
+            case RingError():
+                return cls(Kind.RING, error.culprit or host, str(error))
+            case _:
+                said = str(error) or "no message"
+                return cls(Kind.INTERNAL, host, f"{type(error).__name__}: {said}", details)
+
+    @property
+    def headline(self) -> str:
+        """The first line of the failure file: the culprit first, user mistakes marked as such."""
+        mark = "UserError: " if self.kind is Kind.USER else ""
+        return f"{self.host}: {mark}{self.sentence}"
+
+    def text(self) -> str:
+        """The whole failure file."""
+        return f"{self.headline}\n\n{self.details}".rstrip() + "\n"
+
+    def to_json(self) -> dict[str, str]:
+        """A JSON object that `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, str]) -> Failure:
+        """Read what `to_json` wrote; raises ValueError, KeyError or TypeError on anything else."""
+        return cls(Kind(value["kind"]), str(value["host"]), str(value["sentence"]), str(value["details"]))

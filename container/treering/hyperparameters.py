@@ -1,0 +1,370 @@
+"""A job's hyperparameters: parsed, checked against each other, and read as what XGBoost is to be told.
+
+``python -m treering.hyperparameters`` writes ``docs/hyperparameters.md``; with ``--json`` it prints the
+JSON schema. Nothing here imports XGBoost: every rank checks at its start, before anything heavy.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
+from typing import Any, Final, Literal, Self, cast, get_args
+
+from pydantic import ConfigDict, ValidationError
+
+from treering import constraints, parameter_rules, tasks
+from treering.errors import UserError
+from treering.parameter_groups import Boosting, Dropout, Group, Job, Legacy, Linear, Ring, Task, Trees
+from treering.parameter_values import decode
+from treering.spelling import nearest
+
+type Algorithm = Literal["hist", "approx", "exact", "update", "linear"]
+
+SAGEMAKER_PREFIX: Final = "sagemaker_"  # what the SDK adds for its own script mode
+NOT_YET: Final = {
+    "_kfold": "k-fold cross-validation",
+    "_num_cv_round": "k-fold cross-validation",
+    "feature_weights": "weights for sampling columns",
+}
+WITHOUT_EFFECT_YET: Final = ("save_model_on_termination",)
+# Old or foreign names that are not spelt like the one to use.
+_SUCCESSORS: Final = {
+    "silent": "verbosity",
+    "gpu_id": "device",
+    "n_gpus": "device",
+    "iterations": "num_round",
+    "rounds": "num_round",
+}
+_GROWN_BY: Final[Mapping[str, Algorithm]] = {
+    "grow_quantile_histmaker": "hist",
+    "grow_gpu_hist": "hist",
+    "grow_histmaker": "approx",
+    "grow_gpu_approx": "approx",
+    "grow_colmaker": "exact",
+}
+_LARGEST: Final = 2**31 - 1  # a limit of this size or more goes without saying
+_LONGEST_SHOWN = 80  # characters of a value in a message
+
+
+class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Job):
+    """All hyperparameters of one job, as given: fields hold None where nothing was.
+
+    Properties say what follows from them. Two names differ from the hyperparameter's own, which Python
+    does not take: ``lambda_`` and ``tuning_objective_metric``.
+    """
+
+    model_config = ConfigDict(defer_build=False, title="treering's hyperparameters")
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, object]) -> Self:
+        """Read ``hyperparameters.json``: strings in any SDK's encoding, or JSON values.
+
+        Raises
+        ------
+        UserError
+            With every problem: unknown names, values that cannot be parsed or are out of range, and
+            broken rules among the rest.
+        """
+        given, spelt, problems = _named(raw)
+        try:
+            parsed, bad = cls.model_validate(given), set[str]()
+        except ValidationError as error:
+            bad = {str(one["loc"][0]) for one in error.errors()}
+            problems += dict.fromkeys(_sentence(dict(one), raw, spelt) for one in error.errors())
+            # The rules still have to be tried on what is valid; the round is there since it must be.
+            rest = {"num_round": 1} | {name: value for name, value in given.items() if name not in bad}
+            parsed = cls.model_validate(rest)
+        broken = parameter_rules.broken(parsed)
+        problems += [problem.sentence for problem in broken if not bad.intersection(problem.about)]
+        if problems:
+            raise UserError(_list(problems))
+        return parsed
+
+    @cached_property
+    def given(self) -> Mapping[str, Any]:
+        """What the user gave, by hyperparameter name, legacy ones included."""
+        return {
+            name: getattr(self, field) for name, field in FIELDS.items() if field in self.model_fields_set
+        }
+
+    @property
+    def eval_metrics(self) -> tuple[str, ...]:
+        """Metrics to compute after each round, in the user's order and spelling.
+
+        The tuning job's metric comes last unless it is among the others; with neither it is the
+        objective's own, under the name by which XGBoost prints it.
+        """
+        asked = (*(self.eval_metric or ()), *filter(None, [self.tuning_objective_metric]))
+        if asked or self.disable_default_eval_metric:
+            return tuple(dict.fromkeys(asked))
+        return (self._default_metric(),)
+
+    @property
+    def early_stopping_metric(self) -> str | None:
+        """What early stopping follows: the tuning job's metric, else the last one."""
+        return self.tuning_objective_metric or next(reversed(self.eval_metrics), None)
+
+    def maximize(self, metric: str) -> bool:
+        """Whether a larger value of `metric` is better; raises KeyError for an unknown name."""
+        return tasks.maximize(metric)
+
+    def xgboost_metric(self, metric: str) -> str | None:
+        """What XGBoost calls `metric`, or None where only AWS's image has it."""
+        if metric == "tweedie-nloglik":
+            return f"{metric}@{self.tweedie_variance_power or 1.5:g}"
+        return metric if tasks.known_to_xgboost(metric) else None
+
+    @property
+    def outputs(self) -> int:
+        """Predictions for each row: one for each class, quantile or expectile."""
+        levels = {"reg:quantileerror": self.quantile_alpha, "reg:expectileerror": self.expectile_alpha}
+        return self.num_class or len(levels.get(self.objective) or (1,))
+
+    @property
+    def updaters(self) -> tuple[str, ...]:
+        """The updaters that are left of those given: XGBoost no longer needs ``sync``."""
+        return tuple(name for name in self.updater or () if name != "sync")
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """How the model grows, whichever hyperparameter says so."""
+        if self.booster == "gblinear":
+            return "linear"
+        if self.process_type == "update":
+            return "update"
+        if self.updaters and self.updaters[0] in _GROWN_BY:
+            return _GROWN_BY[self.updaters[0]]
+        return self.tree_method if self.tree_method in {"approx", "exact"} else "hist"
+
+    @property
+    def one_host_only(self) -> str | None:
+        """The setting that needs a plain DMatrix of all rows on one host, as ``name=value``, or None."""
+        if self.algorithm == "linear":
+            return "booster=gblinear"
+        if self.algorithm == "update":
+            return "process_type=update"
+        if self.updaters and (self.algorithm != "hist" or "refresh" in self.updaters):
+            return f"updater={','.join(self.updaters)}"
+        return None if self.algorithm == "hist" else f"tree_method={self.algorithm}"
+
+    def xgboost_params(self) -> dict[str, object]:
+        """What XGBoost is told: everything given that it uses here, the objective and the tree method.
+
+        Not among it: the number of rounds, the metrics, treering's own hyperparameters, and what is
+        without effect (see `notes`). Constraints stand as given; see `constraint_params`.
+        """
+        unused = {*self._unused(), "updater", "tree_method"}
+        params: dict[str, object] = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self.given.items()
+            if name in ENGINE_NAMES and name not in unused
+        }
+        params["objective"] = self.objective
+        if self.updaters:
+            params["updater"] = ",".join(self.updaters)
+        elif self.algorithm in {"hist", "approx", "exact"}:
+            params["tree_method"] = self.algorithm
+        if self.tree_method == "gpu_hist":
+            params.setdefault("device", "cuda")
+        return params
+
+    def constraint_params(self, columns: int, names: Sequence[str] | None = None) -> dict[str, str]:
+        """The constraints in XGBoost's form, to replace those of `xgboost_params`.
+
+        Parameters
+        ----------
+        columns
+            Number of feature columns.
+        names
+            Their names, or None where the data has none.
+
+        Raises
+        ------
+        UserError
+            When a constraint is about a column that does not exist.
+        """
+        params = {}
+        if self.monotone_constraints is not None:
+            params["monotone_constraints"] = constraints.monotone_text(
+                self.monotone_constraints, columns, names
+            )
+        if self.interaction_constraints is not None:
+            params["interaction_constraints"] = constraints.interaction_text(
+                self.interaction_constraints, columns, names
+            )
+        return params
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One log line for each thing that is not as the user may think."""
+        lines = [
+            f"Hyperparameter {name} has no effect: {_decapitalized(Legacy.model_fields[name].description)}"
+            for name in self.given
+            if name in Legacy.model_fields
+        ]
+        lines += [
+            f"Hyperparameter {name} is accepted, but has no effect yet"
+            for name in WITHOUT_EFFECT_YET
+            if self.given.get(name)
+        ]
+        lines += [f"Hyperparameter {name} has no effect with {why}" for name, why in self._unused().items()]
+        if "sync" in (self.updater or ()):
+            lines.append("Updater sync has no effect: all hosts grow the same trees")
+        if self.updaters and self.algorithm != "linear" and self.tree_method not in {None, "auto"}:
+            lines.append(f"Hyperparameter tree_method has no effect with updater={','.join(self.updaters)}")
+        dropout = [name for name in self.given if name in Dropout.model_fields]
+        if dropout and self.booster in {None, "gbtree"}:
+            lines.append(f"Trees are dropped out because of {', '.join(dropout)}, also without booster=dart")
+        return tuple(lines)
+
+    def _unused(self) -> dict[str, str]:
+        """Those given that XGBoost has no use for here, and the setting that makes it so."""
+        linear = self.algorithm == "linear"
+        idle = (Trees.model_fields.keys() | Dropout.model_fields.keys()) - {"updater"}
+        unused = dict.fromkeys(
+            [name for name in self.given if name in (idle if linear else Linear.model_fields)],
+            f"booster={self.booster or 'gbtree'}",
+        )
+        scored = set(map(tasks.base_name, self.eval_metrics))
+        for name in self.given:
+            users = tuple(extra(name).get("only_with", ()))
+            if users and not self.objective.startswith(users) and scored.isdisjoint(users):
+                unused[name] = f"objective={self.objective}"
+        return unused
+
+    def _default_metric(self) -> str:
+        metric = tasks.OBJECTIVES[self.objective].metric
+        if metric == "tweedie-nloglik":
+            return f"{metric}@{self.tweedie_variance_power or 1.5:g}"
+        if self.objective.startswith("rank:") and self.lambdarank_pair_method != "mean":
+            return f"{metric}@{self.lambdarank_num_pair_per_sample or 32}"
+        return metric
+
+
+GROUPS: Final[tuple[type[Group], ...]] = (Job, Boosting, Trees, Dropout, Linear, Task, Ring, Legacy)
+# Hyperparameter names to field names; they differ where Python does not take the name.
+FIELDS: Final = {info.alias or field: field for group in GROUPS for field, info in group.model_fields.items()}
+ENGINE_NAMES: Final = frozenset(
+    info.alias or field
+    for group in (Boosting, Trees, Dropout, Linear, Task)
+    for field, info in group.model_fields.items()
+)
+
+
+def extra(name: str) -> dict[str, Any]:
+    """What `treering.parameter_groups.option` keeps of a hyperparameter beside its type and limits."""
+    kept = Hyperparameters.model_fields[FIELDS[name]].json_schema_extra
+    return kept if isinstance(kept, dict) else {}
+
+
+ALIASES: Final = {alias: name for name in FIELDS for alias in extra(name).get("aliases", ())}
+
+
+def _named(raw: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str], list[str]]:
+    """Values and the user's spelling by canonical name, and what is wrong with the names."""
+    given: dict[str, object] = {}
+    spelt: dict[str, str] = {}
+    problems: list[str] = []
+    for key, text in raw.items():
+        name = ALIASES.get(key, key)
+        if key.startswith(SAGEMAKER_PREFIX):
+            continue
+        if name not in FIELDS:
+            problems.append(_stranger(key))
+            continue
+        value = _value(name, text)
+        if value is None:
+            continue
+        if name in given and given[name] != value:
+            problems.append(f"Hyperparameters {spelt[name]} and {key} are one and the same, but differ")
+        given[name], spelt[name] = value, key
+    if "num_class" in given and "objective" not in given:
+        given["objective"] = "multi:softmax"  # as XGBoost does
+    return given, spelt, problems
+
+
+def _stranger(key: str) -> str:
+    """What to say about a name that is not a hyperparameter's."""
+    if key in NOT_YET:
+        return f"Hyperparameter {key}: {NOT_YET[key]} is not implemented yet"
+    if key in _SUCCESSORS:
+        return f"Extraneous hyperparameter found: {key} (did you mean {_SUCCESSORS[key]}?)"
+    return f"Extraneous hyperparameter found: {key}{nearest(key, [*FIELDS, *ALIASES])}"
+
+
+def _value(name: str, text: object) -> object:
+    """A decoded value, None when it is not given."""
+    value = decode(text) if isinstance(text, str) else text
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 5.0 is a good integer, and 5 a good float
+    if isinstance(value, bool) and not _takes_flags(Hyperparameters.model_fields[FIELDS[name]].annotation):
+        return str(value)  # pydantic would take true for 1
+    return value
+
+
+def _takes_flags(annotation: object) -> bool:
+    return annotation is bool or any(map(_takes_flags, get_args(annotation)))
+
+
+def _sentence(error: Mapping[str, Any], raw: Mapping[str, object], spelt: Mapping[str, str]) -> str:
+    """One of pydantic's errors in the words of AWS's image."""
+    name = str(error["loc"][0])
+    allowed = f" (allowed: {allowed_values(name)})"
+    if error["type"] == "missing":
+        return f"Hyperparameter {name}: required, but not given{allowed}"
+    key = spelt[name]
+    if error["type"] == "value_error":
+        return f"Hyperparameter {key}: {error['ctx']['error']}"
+    shown = repr(raw[key])
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"{shown[:_LONGEST_SHOWN]}..."
+    if error["type"].startswith(("greater_than", "less_than")):
+        return f"Hyperparameter {key}: value {shown} is out of range{allowed}"
+    return f"Hyperparameter {key}: could not parse value {shown}{allowed}"
+
+
+def allowed_values(name: str) -> str:
+    """Which values a hyperparameter takes, in words, as its JSON schema says."""
+    schema = dict(_properties()[name])
+    schema |= next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), {})
+    if "allowed" in schema:
+        return str(schema["allowed"])
+    if "enum" in schema or "const" in schema:
+        return ", ".join(schema.get("enum") or [schema["const"]])
+    return "true, false, 1, 0" if schema["type"] == "boolean" else schema["type"] + _limits(schema)
+
+
+@cache
+def _properties() -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", Hyperparameters.model_json_schema()["properties"])
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum", _LARGEST)
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    end = f" to {high:g}" if high < _LARGEST else "" if below is None else f" and below {below:g}"
+    if above is not None:
+        return f" above {above:g}" + end.replace(" to ", " up to ")
+    if low is None or low < -_LARGEST:
+        return ""
+    return f" from {low:g}{end}" if end else f", {low:g} or more"
+
+
+def _decapitalized(text: str | None) -> str:
+    text = (text or "").rstrip(".")
+    return text if text[1:2].isupper() or text.startswith("XGBoost") else text[:1].lower() + text[1:]
+
+
+def _list(problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} problems with the hyperparameters: " + "; ".join(problems)
+
+
+def _main(arguments: Sequence[str]) -> None:
+    from treering import parameter_docs  # noqa: PLC0415  # only here, and it imports this module
+
+    sys.stdout.write(parameter_docs.json_schema() if "--json" in arguments else parameter_docs.markdown())
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -1,0 +1,197 @@
+"""The job of N containers as N supervisors on this machine, without Docker.
+
+Each host gets an ``/opt/ml`` tree of its own below ``DIR/hosts/<host>``; what belongs to the job as a
+whole (the model, the output) is one folder, as it is in SageMaker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from treering import channels, job
+from treering.artifacts import MODEL_NAME
+from treering.cluster import ADDRESSES_VARIABLE
+from treering.errors import UserError
+from treering.paths import BASE_VARIABLE, Paths
+from treering.processes import PARENT_VARIABLE, Children
+from treering.resources import cores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from treering.job import Channel
+
+_LOOPBACK = "127.0.0.1"
+_GRACE = 30.0  # seconds that hosts may stay behind the first one to end, before they are killed
+_STOP_GRACE = 10.0  # seconds after Ctrl-C
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LocalJob:
+    """What to run.
+
+    Parameters
+    ----------
+    hosts
+        How many.
+    channels
+        Each channel, and the file or folder its data is in.
+    hyperparameters
+        As in an estimator; written as strings.
+    output
+        Folder for everything; results of an earlier run in it are replaced.
+    threads_per_host
+        0: the cores of this machine, shared by the hosts.
+    checkpoints
+        Folder that plays the part of ``/opt/ml/checkpoints``, or None.
+    """
+
+    hosts: int
+    channels: Mapping[str, tuple[Channel, Path]]
+    hyperparameters: Mapping[str, str]
+    output: Path
+    threads_per_host: int = 0
+    checkpoints: Path | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts' SageMaker names."""
+        return tuple(f"algo-{number + 1}" for number in range(self.hosts))
+
+
+def prepare(local: LocalJob) -> None:
+    """Lay out the hosts' trees; raises UserError when a channel's data is not there."""
+    for name, (_, source) in local.channels.items():
+        if not source.exists():
+            raise UserError(f"channel {name}: {source} does not exist")
+    for stale in (local.output / "hosts", local.output / "logs", local.output / "output"):
+        shutil.rmtree(stale, ignore_errors=True)
+    (local.output / "model").mkdir(parents=True, exist_ok=True)
+    (local.output / "model" / MODEL_NAME).unlink(missing_ok=True)
+    (local.output / "output" / "data").mkdir(parents=True)
+    (local.output / "logs").mkdir()
+    for index, host in enumerate(local.names):
+        paths = Paths(local.output.resolve() / "hosts" / host)
+        _write_config(local, host, paths)
+        paths.failure.parent.mkdir()
+        paths.model.symlink_to(local.output.resolve() / "model")
+        paths.output_data.symlink_to(local.output.resolve() / "output" / "data")
+        for channel, source in local.channels.values():
+            _link_channel(channel, source.resolve(), paths, index, local.hosts)
+
+
+def _write_config(local: LocalJob, host: str, paths: Paths) -> None:
+    paths.config.mkdir(parents=True)
+    resources = {"current_host": host, "hosts": list(local.names), "network_interface_name": "eth0"}
+    inputs = {
+        channel.name: {"TrainingInputMode": channel.mode, "S3DistributionType": channel.distribution}
+        | ({"ContentType": channel.content_type} if channel.content_type else {})
+        for channel, _ in local.channels.values()
+    }
+    paths.resource_config.write_text(json.dumps(resources))
+    paths.input_data_config.write_text(json.dumps(inputs))
+    paths.hyperparameters.write_text(json.dumps(dict(local.hyperparameters)))
+    if local.checkpoints is not None:
+        local.checkpoints.mkdir(parents=True, exist_ok=True)
+        where = {"LocalPath": str(local.checkpoints.resolve())}
+        paths.checkpoint_config.write_text(json.dumps(where))
+
+
+def _link_channel(channel: Channel, source: Path, paths: Paths, index: int, hosts: int) -> None:
+    """Show a host its files: all of them, or every hosts-th one, as S3 sharding deals objects out."""
+    folder = paths.channel(channel.name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir() and channel.distribution == "FullyReplicated":
+        folder.symlink_to(source)
+        return
+    folder.mkdir()
+    names = [name for name, _ in channels.list_files(source)] if source.is_dir() else [source.name]
+    root = source if source.is_dir() else source.parent
+    if channel.distribution == "ShardedByS3Key":
+        names = names[index::hosts]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(root / name)
+
+
+def run(local: LocalJob) -> int:
+    """Run the prepared job; returns its exit code. No process is left behind, whatever happens."""
+    return asyncio.run(_run(local))
+
+
+async def _run(local: LocalJob) -> int:
+    loop = asyncio.get_running_loop()
+    children = Children()
+    stopped = loop.create_future()
+
+    def stop(number: signal.Signals) -> None:
+        children.signal_all(signal.SIGTERM)
+        if not stopped.done():
+            stopped.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    common = _environment(local)
+    ends: list[asyncio.Future[int]] = []
+    shown, its_stdout = os.pipe()
+    for host in local.names:
+        environ = common | {BASE_VARIABLE: str(local.output.resolve() / "hosts" / host)}
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context((local.output / "logs" / f"{host}.log").open("wb"))
+            stdout = its_stdout if host == local.names[0] else log.fileno()
+            ends.append(
+                children.start((sys.executable, "-m", "treering", "train"), environ, stdout=stdout)[1]
+            )
+    os.close(its_stdout)
+    tee = loop.create_task(_tee(shown, local.output / "logs" / f"{local.names[0]}.log"))
+    await asyncio.wait([*ends, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(ends, timeout=_STOP_GRACE if stopped.done() else _GRACE)
+    children.kill_all()
+    codes = await asyncio.gather(*ends)
+    await tee
+    _collect_failure(local)
+    return 0 if not any(codes) else 1
+
+
+def _environment(local: LocalJob) -> dict[str, str]:
+    with socket.create_server((_LOOPBACK, 0)) as probe:
+        port = probe.getsockname()[1]
+    return dict(os.environ) | {
+        job.NAME_VARIABLE: f"local-{secrets.token_hex(4)}",
+        ADDRESSES_VARIABLE: ",".join(f"{host}={_LOOPBACK}" for host in local.names),
+        "TREERING_PORT": str(port),
+        "TREERING_THREADS_PER_HOST": str(local.threads_per_host or max(1, cores() // local.hosts)),
+        PARENT_VARIABLE: str(os.getpid()),
+    }
+
+
+async def _tee(descriptor: int, log: Path) -> None:
+    """Copy the first host's output to our own stdout and its log until its last process is gone."""
+    reader = asyncio.StreamReader()
+    with os.fdopen(descriptor, "rb") as pipe, log.open("wb") as kept:
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        while part := await reader.read(2**16):
+            kept.write(part)
+            kept.flush()
+            sys.stdout.buffer.write(part)
+            sys.stdout.buffer.flush()
+
+
+def _collect_failure(local: LocalJob) -> None:
+    """The job's failure file is that of the first host that could write one."""
+    for host in local.names:
+        written = Paths(local.output / "hosts" / host).failure
+        if written.is_file():
+            shutil.copyfile(written, local.output / "output" / "failure")
+            return

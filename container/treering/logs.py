@@ -1,0 +1,23 @@
+"""What the container prints: one line an event, each naming its host and rank."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+
+def to_stdout(who: str) -> None:
+    """Send this process's log to stdout, where CloudWatch and `docker logs` read it.
+
+    Parameters
+    ----------
+    who
+        Stands in every line, such as ``algo-2`` or ``algo-2 rank=1(2)``.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    formatter = logging.Formatter(f"%(asctime)s {who} %(message)s", "%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)

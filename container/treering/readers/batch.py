@@ -1,0 +1,127 @@
+"""What readers take and give: files, spans of files, and batches of numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class File:
+    """One file of a channel.
+
+    Parameters
+    ----------
+    path
+        Where it lies on this host.
+    name
+        Its path below the channel's folder, with ``/``; what messages show and files are sorted by.
+    position
+        Its place in the sorted list of the channel's files on all hosts: half of a row's identity.
+    size
+        Bytes.
+    """
+
+    path: Path
+    name: str
+    position: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Span:
+    """The half-open range ``[start, stop)`` of one file, in its reader's unit (bytes or rows)."""
+
+    file: File
+    start: int
+    stop: int
+
+
+type ColumnType = Literal["float", "integer", "boolean", "date", "decimal", "category"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Columns:
+    """The feature columns of one file, label and weight not among them.
+
+    Parameters
+    ----------
+    count
+        How many; for LIBSVM unknown before the rows are read, hence 0.
+    names
+        Their names where the format has them, else None.
+    types
+        What stands in each; all end as float32. None where the format does not say.
+    """
+
+    count: int
+    names: tuple[str, ...] | None = None
+    types: tuple[ColumnType, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive rows of one span, as numbers.
+
+    Parameters
+    ----------
+    features
+        float32, shape (rows, columns): a dense array in Fortran order (columns are contiguous, as the
+        cuts need them), or a CSR array whose width may grow from batch to batch. Missing is NaN in a
+        dense array and absent in a CSR array.
+    label
+        float32, shape (rows,).
+    weight
+        float32, shape (rows,), or None where no row carries one: each then weighs 1. LIBSVM rows name a
+        weight or not one by one, so batches of one file may differ.
+    group
+        int64, shape (rows,): the query group (qid) of each row, or None where the data has no groups.
+    """
+
+    features: NDArray[np.float32] | csr_array
+    label: NDArray[np.float32]
+    weight: NDArray[np.float32] | None = None
+    group: NDArray[np.int64] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.label.shape[0])
+
+
+class Reader(Protocol):
+    """One format. A reader holds the options of its channel and no open files."""
+
+    def extent(self, file: File) -> int:
+        """Size of a file in this reader's unit: bytes of text, or rows."""
+
+    def columns(self, file: File) -> Columns:
+        """Feature columns of one file; raises UserError where they cannot be told."""
+
+    def survey(self, file: File, start: int, stop: int) -> int:
+        """What has to be counted between two targets before boundaries can be placed.
+
+        CSV counts quote characters, since a line end inside quotes ends no row; ranks share this work.
+        Formats that need no survey return 0 without opening the file.
+        """
+
+    def boundaries(self, file: File, targets: list[int], surveys: list[int]) -> list[int]:
+        """The places in `file`, near each target, where reading may start (ascending like `targets`).
+
+        ``surveys[i]`` is the survey of the part that ends at ``targets[i]`` and begins at the target
+        before it (or at 0).
+
+        The result is what separates spans: reading all spans between consecutive boundaries, from 0 to
+        `extent`, yields every row exactly once.
+        """
+
+    def read(self, span: Span) -> Iterator[Batch]:
+        """Yield the rows of `span` in order; raises UserError with file, line or row, and column."""

@@ -1,0 +1,197 @@
+"""Bytes of a text file: where rows start, and blocks that end where a row ends.
+
+A row ends at a newline. In CSV a newline between quotes ends no row, and whether a place lies between
+quotes is known from the number of quote characters before it. All ranges are half-open byte ranges.
+Whole files are never held in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING
+
+from treering.errors import UserError
+from treering.readers.batch import Span
+from treering.readers.source import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from treering.readers.batch import File
+
+BOM = b"\xef\xbb\xbf"
+"""UTF-8's byte order mark: no part of the text."""
+
+BLOCK = 32 << 20
+"""Bytes of text that become one batch: large enough for all cores, small beside the data."""
+
+HEAD = 64 << 10
+"""Bytes of a first look: the first hundreds of rows of most files."""
+
+LONGEST_ROW = 256 << 20
+"""Bytes after which a row without an end is a mistake, usually a quote that is never closed."""
+
+_CHUNK = 1 << 20  # bytes read at once where nothing is kept
+_BLANK_LINES = re.compile(rb"([ \t]*\r?\n)*")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Block:
+    """Whole rows of one file.
+
+    Parameters
+    ----------
+    file
+        Where they stand.
+    start
+        Offset of the first byte in the file.
+    data
+        The bytes.
+    """
+
+    file: File
+    start: int
+    data: bytes
+
+    def place(self, line: int) -> str:
+        """For messages: the file and the line, of which `line` (from 0) is counted within the block."""
+        return f"{self.file.name}, line {line_number(self.file, self.start) + line}"
+
+
+def chunks(file: File, start: int, stop: int, size: int = _CHUNK) -> Iterator[bytes]:
+    """Yield the bytes ``[start, stop)`` of `file` in pieces of `size`."""
+    with opened(file) as stream:
+        stream.seek(start)
+        while start < stop and (chunk := stream.read(min(size, stop - start))):
+            start += len(chunk)
+            yield chunk
+    if start < stop:
+        raise UserError(f"{file.name} became shorter while the job was reading it: start the job again")
+
+
+def count(file: File, start: int, stop: int, what: bytes) -> int:
+    """How often the byte `what` occurs in ``[start, stop)``."""
+    return sum(chunk.count(what) for chunk in chunks(file, start, stop))
+
+
+def line_number(file: File, offset: int) -> int:
+    """Number of the line, from 1, that the byte at `offset` stands on; reads everything before it."""
+    return 1 + count(file, 0, offset, b"\n")
+
+
+def row_start(file: File, target: int, *, quotes: int | None) -> int:
+    """First place at or after `target` where a row starts; the end of the file if none follows.
+
+    Parameters
+    ----------
+    file
+        The file.
+    target
+        Any offset.
+    quotes
+        Quote characters in ``[0, target)``; None for a format where quotes mean nothing.
+
+    Returns
+    -------
+    int
+        Offset behind a newline outside quotes, 0, or the size of `file`.
+    """
+    if target <= 0:
+        return 0
+    offset = target - 1  # a newline just before the target makes the target itself a row start
+    inside = bool(quotes and quotes % 2)
+    for chunk in chunks(file, offset, file.size):
+        if quotes is not None and offset == target - 1:
+            inside ^= chunk.startswith(b'"')  # back across the byte that `quotes` already counts
+        end = 0
+        while (newline := chunk.find(b"\n", end)) >= 0:
+            inside ^= quotes is not None and chunk.count(b'"', end, newline) % 2 == 1
+            end = newline + 1
+            if not inside:
+                return offset + end
+        inside ^= quotes is not None and chunk.count(b'"', end) % 2 == 1
+        offset += len(chunk)
+    return file.size
+
+
+def text_start(file: File) -> int:
+    """Offset of the first byte that is no byte order mark."""
+    return len(BOM) if b"".join(chunks(file, 0, min(len(BOM), file.size))) == BOM else 0
+
+
+def head(file: File, *, quoted: bool) -> Block | None:
+    """The first whole rows of `file`, from the first line that is not blank; None if all lines are.
+
+    Raises
+    ------
+    UserError
+        The file is not text, or it ends its lines in a way of the past.
+    """
+    span = Span(file, text_start(file), file.size)
+    for block in blocks(span, HEAD, quoted=quoted):
+        blank = _BLANK_LINES.match(block.data).end()  # type: ignore[union-attr]  # it matches nothing as well
+        data = block.data[blank:]
+        if b"\0" in data:
+            raise UserError(
+                f"{file.name} is not a text file: check its content type, and that it is neither compressed nor UTF-16"
+            )
+        if b"\n" not in data and b"\r" in data.rstrip():
+            raise UserError(
+                f"{file.name} ends its lines with a carriage return alone; save it with Unix or Windows line ends"
+            )
+        if data.strip():
+            return Block(file, block.start + blank, data)
+    return None
+
+
+def require_row_start(span: Span) -> None:
+    """Assert that `span` begins right after a newline, or at 0: the promise that no row is cut or lost."""
+    if 0 < span.start < span.stop and next(chunks(span.file, span.start - 1, span.start)) != b"\n":
+        raise RuntimeError(
+            f"{span.file.name}: the span from byte {span.start} does not start after a line end"
+        )
+
+
+def blocks(span: Span, size: int, *, quoted: bool, longest: int = LONGEST_ROW) -> Iterator[Block]:
+    """Cut `span` into blocks of about `size` bytes, each ending where a row ends.
+
+    Parameters
+    ----------
+    span
+        Byte range that begins where a row starts and ends where one ends.
+    size
+        Wanted bytes per block; a row that is longer makes its block longer.
+    quoted
+        Whether a newline between quotes belongs to its row.
+    longest
+        Bytes after which to give up looking for a row's end.
+
+    Raises
+    ------
+    UserError
+        No row ends within `longest` bytes.
+    """
+    start, rest = span.start, b""
+    for chunk in chunks(span.file, span.start, span.stop, size):
+        data = rest + chunk
+        last = start + len(data) == span.stop
+        end = len(data) if last else _rows_end(data, quoted=quoted)
+        if end:
+            yield Block(span.file, start, data[:end])
+        elif len(data) > longest:
+            raise UserError(
+                f"{Block(span.file, start, b'').place(0)}: this row has no end within {longest:,} bytes; look "
+                "for a quote that is never closed, or for line ends other than newlines"
+            )
+        start, rest = start + end, data[end:]
+
+
+def _rows_end(data: bytes, *, quoted: bool) -> int:
+    """Offset behind the last newline outside quotes, or 0; `data` begins outside quotes."""
+    newline = data.rfind(b"\n")
+    if not quoted or b'"' not in data:
+        return newline + 1
+    while newline >= 0 and data.count(b'"', 0, newline) % 2:
+        newline = data.rfind(b"\n", 0, data.rfind(b'"', 0, newline))
+    return newline + 1

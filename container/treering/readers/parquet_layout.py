@@ -1,0 +1,101 @@
+"""How one Parquet file is laid out: which column plays which part, and where its row groups begin."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import logging
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from treering.errors import UserError
+from treering.readers import arrow_values
+from treering.readers.batch import Columns
+from treering.readers.source import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from treering.readers.batch import ColumnType, File
+
+logger = logging.getLogger(__name__)
+
+_BUFFER = 1 << 20  # bytes read ahead per column, so that no whole row group has to fit in memory
+_SHOWN = 10  # columns named in a message
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layout:
+    """Columns by role, and the rows at which row groups begin and end: 0 first, the number of rows last."""
+
+    label: str
+    weight: str | None
+    features: tuple[str, ...]
+    columns: Columns
+    edges: tuple[int, ...]
+
+
+def layout_of(file: File, label: str | None, weight: str | None) -> Layout:
+    """Find the roles of the columns and the edges of the row groups; raises UserError if that fails."""
+    if file.size == 0:
+        return Layout("", None, (), Columns(0), (0,))
+    with opened_parquet(file) as source:
+        schema, groups = source.schema_arrow, source.metadata
+        edges = [0, *itertools.accumulate(groups.row_group(i).num_rows for i in range(groups.num_row_groups))]
+    names = _data_columns(schema, file, {label, weight})
+    for role, wanted in (("label", label), ("weight", weight)):
+        if wanted is not None and wanted not in names:
+            some = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+            raise UserError(f"{file.name} has no column {wanted!r} for the {role}; its columns are {some}")
+    label = label or next((name for name in names if name != weight), "")
+    features = tuple(name for name in names if name not in {label, weight})
+    if not features:
+        raise UserError(
+            f"{file.name} has no feature column: it needs a label and at least one column besides"
+        )
+    types = [_kind(schema, name, file) for name in names]
+    kinds = dict(zip(names, types, strict=True))
+    columns = Columns(len(features), features, tuple(kinds[name] for name in features))
+    return Layout(label, weight, features, columns, tuple(edges))
+
+
+def _data_columns(schema: pa.Schema, file: File, asked: set[str | None]) -> list[str]:
+    """Names of all columns but the row index that pandas leaves in a file and takes out again."""
+    twice = [name for name, times in collections.Counter(schema.names).items() if times > 1]
+    if twice:
+        raise UserError(f"{file.name} has several columns named {twice[0]!r}; make column names unique")
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    skipped = [name for name in schema.names if name in index and name not in asked]
+    if skipped:
+        logger.info("%s: the pandas index (%s) is not used as a feature", file.name, ", ".join(skipped))
+    return [name for name in schema.names if name not in skipped]
+
+
+def _kind(schema: pa.Schema, name: str, file: File) -> ColumnType:
+    column = schema.field(name).type
+    kind = arrow_values.kind_of(column)
+    if kind is None:
+        raise UserError(f"{file.name}, column {name!r} {arrow_values.why_not(column)}")
+    return kind
+
+
+@contextlib.contextmanager
+def opened_parquet(file: File) -> Iterator[parquet.ParquetFile]:
+    """Open `file`; whatever Arrow cannot make sense of, now or while reading, is a damaged file."""
+    with opened(file):
+        try:
+            with parquet.ParquetFile(
+                file.path, buffer_size=_BUFFER, page_checksum_verification=True
+            ) as source:
+                yield source
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            if getattr(error, "errno", None):
+                raise
+            said = str(error).partition("\n")[0].rstrip(".")
+            raise UserError(
+                f"{file.name} is no valid Parquet file, or is damaged or cut short ({said}); write it again"
+            ) from error

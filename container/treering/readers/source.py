@@ -1,0 +1,53 @@
+"""Opening what somebody else put there: files that vanish, shrink or may not be read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from treering.errors import PlatformError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from treering.readers.batch import File
+
+_WRONG_FILE = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
+
+
+@contextlib.contextmanager
+def reading(file: File) -> Iterator[None]:
+    """Say which file an operating system's error is about.
+
+    Raises
+    ------
+    UserError
+        The file vanished, may not be read or is no file.
+    PlatformError
+        The disk or the mount failed.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno in _WRONG_FILE:
+            raise UserError(
+                f"{file.name} cannot be read ({said}): check that it is a regular file, that the job may "
+                "read it, and that nothing moves it while the job runs"
+            ) from error
+        raise PlatformError(f"{file.name}: reading failed ({said})") from error
+
+
+@contextlib.contextmanager
+def opened(file: File) -> Iterator[BinaryIO]:
+    """Open `file` for reading bytes; errors as in `reading`, and UserError if its size has changed."""
+    with reading(file), file.path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size != file.size:
+            raise UserError(
+                f"{file.name} changed while the job was reading it, from {file.size:,} to {size:,} bytes: "
+                "start the job again once the data is complete"
+            )
+        yield stream

@@ -1,0 +1,154 @@
+"""What all ranks must see alike before any work: columns, labels, parameters, versions.
+
+XGBoost notices few of these differences by itself: feature names in another order on one host, or other
+parameters, give it a model without any complaint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from treering import __version__, labels
+from treering.errors import PlatformError, UserError
+from treering.readers.batch import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from treering.readers.batch import File
+    from treering.world import World
+
+_LIBRARIES = ("mpich", "mpi4py", "numpy", "numexpr", "pyarrow", "scipy")
+_SHOWN = 3  # differences named in one sentence
+
+
+def agree_columns(
+    world: World, channel: str, host: str, seen: Sequence[tuple[File, Columns]], width: int
+) -> Columns:
+    """The columns of a channel, equal in all files on all hosts.
+
+    Parameters
+    ----------
+    world, channel, host
+        All ranks, and the names for the sentence.
+    seen
+        The columns of each file that this rank reads.
+    width
+        Columns found while reading, for formats that do not tell before (LIBSVM); the widest counts.
+
+    Raises
+    ------
+    UserError
+        When two files differ in number, names or order of their columns: which, where, and how.
+    """
+    variants: dict[tuple[int, tuple[str, ...] | None], str] = {}
+    for file, columns in seen:
+        variants.setdefault((columns.count, columns.names), file.name)
+    packed = [[count, names, name, host] for (count, names), name in variants.items()]
+    everybody = [variant for of_rank in world.allgather(packed) for variant in of_rank]
+    widest = int(world.allreduce(np.array([width], np.int64), "max")[0])
+    if not everybody:
+        return Columns(widest)
+    first_count, first_names, first_file, first_host = everybody[0]
+    for count, names, file, where in everybody[1:]:
+        if (count, names) != (first_count, first_names):
+            raise UserError(
+                f"channel {channel}: {file} on {where} has {_describe(count, names, first_names)}, but "
+                f"{first_file} on {first_host} has {_describe(first_count, first_names, names)}; "
+                "all files need the same columns in the same order"
+            )
+    return Columns(max(first_count, widest), tuple(first_names) if first_names else None)
+
+
+def _describe(count: int, names: list[str] | None, others: list[str] | None) -> str:
+    if not names:
+        return f"{count} feature columns"
+    apart = [
+        f"{position + 1}: {name!r}"
+        for position, name in enumerate(names)
+        if not others or position >= len(others) or others[position] != name
+    ]
+    return f"{count} feature columns ({', '.join(apart[:_SHOWN]) or 'none besides'})"
+
+
+def same_columns(train: Columns, other: Columns, channel: str) -> Columns:
+    """Check another channel against the training columns; a narrower sparse channel is widened.
+
+    Raises UserError when names or numbers differ.
+    """
+    if train.names and other.names and train.names != other.names:
+        raise UserError(
+            f"channel {channel} has {_describe(other.count, list(other.names), list(train.names))}, but "
+            f"channel train has {_describe(train.count, list(train.names), list(other.names))}"
+        )
+    if other.count > train.count or (other.names and other.count != train.count):
+        raise UserError(f"channel {channel} has {other.count} feature columns, channel train {train.count}")
+    return train
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels of all ranks: their range, and whether all are whole numbers."""
+
+    rows: int
+    minimum: float
+    maximum: float
+    whole: bool
+
+
+def agree_labels(world: World, label: NDArray[np.float32]) -> Labels:
+    """Look at the labels (float32, shape (rows,)) of all ranks together."""
+    low, high = (label.min(), label.max()) if label.size else (np.inf, -np.inf)
+    broken = bool(label.size) and not bool(np.all(label == np.rint(label)))
+    # one allreduce: a maximum of the negated minimum is the minimum
+    extremes = world.allreduce(np.array([-low, high, float(broken)], np.float64), "max")
+    rows = world.allreduce(np.array([label.size], np.int64))
+    return Labels(int(rows[0]), -float(extremes[0]), float(extremes[1]), not extremes[2])
+
+
+def check_labels(found: Labels, objective: str, num_class: int | None, channel: str) -> None:
+    """Raise UserError when a label is outside the objective's domain."""
+    fault = labels.check_labels(objective, num_class, found.minimum, found.maximum, all_integer=found.whole)
+    if fault:
+        raise UserError(f"channel {channel}: {fault}")
+
+
+def agree_settings(world: World, host: str, parameters: Mapping[str, object]) -> None:
+    """Refuse hosts that run something else: other parameters, other library versions, another platform.
+
+    Raises
+    ------
+    PlatformError
+        With the first differences, per host.
+    """
+    mine = {name: str(value) for name, value in parameters.items()}
+    mine |= {f"version of {library}": metadata.version(library) for library in _LIBRARIES}
+    mine |= {"version of treering": __version__, "version of python": platform.python_version()}
+    mine |= {"version of xgboost": _engine_version(), "machine": platform.machine()}
+    everybody = world.allgather([host, mine])
+    first_host, first = everybody[0]
+    for other_host, other in everybody[1:]:
+        names = [name for name in sorted({*first, *other}) if first.get(name) != other.get(name)]
+        if names:
+            apart = "; ".join(
+                f"{name} is {first.get(name, 'not given')} on {first_host} and "
+                f"{other.get(name, 'not given')} on {other_host}"
+                for name in names[:_SHOWN]
+            )
+            raise PlatformError(f"the hosts do not run the same job: {apart}")
+
+
+def _engine_version() -> str:
+    for package in ("xgboost-cpu", "xgboost"):
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    raise PlatformError("XGBoost is not installed: this is no treering image")

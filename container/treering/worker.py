@@ -1,0 +1,91 @@
+"""The rank program of the built-in job: from config files to the model, in the order of the data's way."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from treering import job, logs
+from treering.errors import Failure, UserError
+from treering.hyperparameters import Hyperparameters
+from treering.paths import Paths
+from treering.processes import die_with_parent
+from treering.report import SUPERVISOR_VARIABLE, Reporter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from treering.job import JobConfig
+
+log = logging.getLogger(__name__)
+
+
+def main() -> NoReturn:
+    """Run one rank and leave hard: an ordinary exit could wait for peers that are gone."""
+    if SUPERVISOR_VARIABLE in os.environ:
+        die_with_parent(int(os.environ[SUPERVISOR_VARIABLE]))
+    reporter = Reporter(os.environ)
+    host, code = "this host", 1
+    try:
+        paths = Paths.from_environment()
+        host = job.read_resources(paths).current_host
+        logs.to_stdout(host)
+        _run(paths, job.read(paths, os.environ))
+        reporter.done()
+        code = 0
+    except BaseException as error:  # noqa: BLE001  # whatever ends a rank has to end the job, with its reason
+        reporter.failed(Failure.of(error, host))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(paths: Paths, config: JobConfig) -> None:
+    """Everything between the config files and the model.
+
+    Imports follow the work: a mistake in the config is told before anything heavy is loaded, and MPI,
+    which waits for the slowest host to start, is up before XGBoost is.
+    """
+    chosen = Hyperparameters.parse(config.hyperparameters)
+    _check_channels(config)
+    from treering.world import World  # noqa: PLC0415  # importing it starts MPI
+
+    world = World()
+    log.info("the ring is formed: %d rank(s)", world.size)
+    with _hidden("sklearn"):
+        from treering import algorithm  # noqa: PLC0415  # imports XGBoost and Arrow
+
+    algorithm.run(world, config, chosen, paths)
+    world.leave()
+
+
+@contextlib.contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Let an optional package look absent: XGBoost would import all of scikit-learn (2 s) for its wrappers."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # Python's own way to say: not to be found
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+def _check_channels(config: JobConfig) -> None:
+    """Raise UserError unless there is a train channel and nothing that would be ignored in silence."""
+    if "train" not in config.channels:
+        given = ", ".join(config.channels) or "none"
+        raise UserError(
+            f"there is no channel named train (channels of this job: {given}); training needs one"
+        )
+    for name in config.channels:
+        if name not in {"train", "validation"}:
+            raise UserError(f"Extraneous channel found: {name}; use train and, if you like, validation")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The ranks of this job: a thin layer over mpi4py's ``COMM_WORLD``.
+
+Importing this module starts MPI. A rank that waits inside MPI burns a whole core, and ranks wait for
+each other for as long as the slowest one reads its files; so every collective here is started
+non-blocking and polled with a growing pause.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+import mpi4py
+import numpy as np
+
+from treering.errors import PeerLostError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+mpi4py.rc.finalize = (
+    False  # leaving the ring is World.leave's decision: an exit-time Finalize hangs on lost peers
+)
+from mpi4py import MPI  # noqa: E402  # it has to follow the setting above
+
+type Json = Any
+type Op = Literal["sum", "max", "min"]
+
+_OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
+_FIRST_PAUSE = 20e-6  # seconds
+_LONGEST_PAUSE = 5e-3  # seconds: short beside any round, long enough to leave the core to others
+
+
+class World:
+    """All ranks, seen from one of them.
+
+    Every method but `leave` is collective: all ranks call it, in the same order. A lost peer raises
+    `treering.errors.PeerLostError` at best; while it is silent, only the supervisor's clock helps.
+    """
+
+    def __init__(self, communicator: MPI.Intracomm | None = None) -> None:
+        self._communicator = MPI.COMM_WORLD if communicator is None else communicator
+        self.rank: int = self._communicator.Get_rank()
+        self.size: int = self._communicator.Get_size()
+
+    def __repr__(self) -> str:
+        return f"rank={self.rank}({self.size})"
+
+    def barrier(self) -> None:
+        """Return once every rank has called."""
+        self._wait(self._communicator.Ibarrier())
+
+    def allreduce[T: np.generic](self, values: NDArray[T], op: Op = "sum") -> NDArray[T]:
+        """Combine equally shaped arrays of all ranks element by element; returns a new array.
+
+        Sums of integers, maxima and minima do not depend on the order of the ranks; sums of floats do,
+        unless they are exact. MPI's order is not fixed: never sum inexact floats here.
+        """
+        values = np.ascontiguousarray(values)
+        result = np.empty_like(values)
+        self._wait(self._communicator.Iallreduce(values, result, _OPS[op]))
+        return result
+
+    def allgather_arrays[T: np.generic](self, values: NDArray[T]) -> list[NDArray[T]]:
+        """Every rank's one-dimensional array, in rank order; lengths may differ, the dtype may not."""
+        values = np.ascontiguousarray(values)
+        counts = np.empty(self.size, np.int64)
+        self._wait(self._communicator.Iallgather(np.array([values.nbytes], np.int64), counts))
+        gathered = np.empty(int(counts.sum()), np.uint8)
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        self._wait(
+            self._communicator.Iallgatherv(
+                [values.view(np.uint8).reshape(-1), MPI.BYTE], [gathered, counts, starts, MPI.BYTE]
+            )
+        )
+        return [
+            gathered[start : start + count].view(values.dtype)
+            for start, count in zip(starts, counts, strict=True)
+        ]
+
+    def allgather(self, value: Json) -> list[Json]:
+        """Every rank's JSON value, in rank order."""
+        packed = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        return [json.loads(part.tobytes()) for part in self.allgather_arrays(packed)]
+
+    def broadcast(self, value: Json, root: int = 0) -> Json:
+        """The JSON value of rank `root`, on every rank."""
+        packed = (
+            np.frombuffer(json.dumps(value).encode(), np.uint8)
+            if self.rank == root
+            else np.empty(0, np.uint8)
+        )
+        length = np.array([packed.size], np.int64)
+        self._wait(self._communicator.Ibcast(length, root))
+        buffer = packed.copy() if self.rank == root else np.empty(int(length[0]), np.uint8)
+        self._wait(self._communicator.Ibcast(buffer, root))
+        return json.loads(buffer.tobytes())
+
+    def leave(self) -> None:
+        """Shut MPI down; every rank must come this far, so it also waits for the others."""
+        self.barrier()
+        MPI.Finalize()
+
+    def _wait(self, request: MPI.Request) -> None:
+        pause = _FIRST_PAUSE
+        try:
+            while not request.Test():
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        except MPI.Exception as error:
+            raise PeerLostError(f"MPI lost contact with another rank ({error.Get_error_string()})") from error

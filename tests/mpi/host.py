@@ -1,0 +1,31 @@
+"""One host of a test's ring: the real supervisor over a rank program of the test's own.
+
+    python host.py COMMAND [ARGUMENT ...]
+
+Who takes part stands in ``resourceconfig.json`` below ``SAGEMAKER_BASE_DIR``, as for a real job.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from treering import job, logs, supervisor
+from treering.cluster import Cluster
+from treering.paths import Paths
+from treering.settings import Settings
+
+
+def main() -> int:
+    """Run this host to the end of the job on all hosts."""
+    paths = Paths.from_environment()
+    resources = job.read_resources(paths)
+    cluster = Cluster.of(resources.hosts, resources.current_host, resources.interface, os.environ)
+    logs.to_stdout(cluster.me)
+    name = job.job_name(paths, resources, os.environ)
+    settings = Settings.read(paths, os.environ)
+    return supervisor.run(supervisor.Launch(name, cluster, settings, paths, tuple(sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""`treering.world`: every collective gives every rank the same, whatever the world's size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from treering.world import World
+
+
+def test_allreduce_sums_and_compares_over_all_ranks(world: World) -> None:
+    """Sum, maximum and minimum take in every rank's array and leave it unchanged."""
+    mine = np.array([world.rank, -world.rank, 1], np.int64)
+    total = sum(range(world.size))
+    np.testing.assert_array_equal(world.allreduce(mine), [total, -total, world.size])
+    np.testing.assert_array_equal(world.allreduce(mine, "max"), [world.size - 1, 0, 1])
+    np.testing.assert_array_equal(world.allreduce(mine, "min"), [0, 1 - world.size, 1])
+    np.testing.assert_array_equal(mine, [world.rank, -world.rank, 1])
+
+
+def test_allreduce_keeps_shape_and_dtype(world: World) -> None:
+    """A two-dimensional float array comes back as one."""
+    result = world.allreduce(np.full((2, 3), 0.5, np.float64))
+    assert result.shape == (2, 3)
+    assert result.dtype == np.float64
+    np.testing.assert_array_equal(result, np.full((2, 3), 0.5 * world.size))
+
+
+def test_allgather_arrays_takes_different_lengths(world: World) -> None:
+    """Ranks may bring arrays of different lengths, empty ones among them."""
+    mine = np.arange(world.rank, dtype=np.float32)
+    gathered = world.allgather_arrays(mine)
+    assert [len(part) for part in gathered] == list(range(world.size))
+    for part in gathered:
+        np.testing.assert_array_equal(part, np.arange(len(part), dtype=np.float32))
+        assert part.dtype == np.float32
+
+
+def test_allgather_and_broadcast_carry_json(world: World) -> None:
+    """Texts with any letters, numbers, lists and null survive, in rank order."""
+    values = world.allgather({"rank": world.rank, "name": "Zürich", "none": None})
+    assert [value["rank"] for value in values] == list(range(world.size))
+    assert all(value["name"] == "Zürich" and value["none"] is None for value in values)
+    last = world.size - 1
+    assert world.broadcast([world.rank, "x"], root=last) == [last, "x"]
+
+
+def test_arrays_larger_than_a_message_buffer(world: World) -> None:
+    """Megabytes go through as well as bytes."""
+    mine = np.full(3_000_000, world.rank + 1, np.int64)
+    expected = world.size * (world.size + 1) // 2
+    assert (world.allreduce(mine) == expected).all()
