@@ -17,5 +17,5 @@ cat <<END
 
 model            $OUT/model/xgboost-model
 validation rmse  ${rmse:?the log names no validation-rmse} rings
-next             make demo HOSTS=$((HOSTS + 1))    the same job on another number of hosts
+next             make demo HOSTS=$((HOSTS + 1))    the same job on another number of hosts: the same model
 END

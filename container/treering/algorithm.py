@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import xgboost as xgb
 from scipy import sparse
 
 from treering import artifacts, collective, cuts, matrix, objectives, readers, schema, shard, training
@@ -44,7 +45,7 @@ def run(world: World, config: JobConfig, chosen: Hyperparameters, paths: Paths) 
     PlatformError
         When files or folders are not as they should be.
     """
-    threads = int(os.environ.get(THREADS_VARIABLE, "1"))
+    threads = chosen.nthread or int(os.environ.get(THREADS_VARIABLE, "1"))
     pa.set_cpu_count(threads)
     place = _place(world, config)
     schema.agree_settings(world, place.host, chosen.model_dump())
@@ -67,6 +68,8 @@ def _refuse_unsupported(world: World, chosen: Hyperparameters) -> None:
         raise UserError(f"{chosen.one_host_only} is not supported; treering trains with tree_method=hist")
     if chosen.objective.startswith(("rank:", "survival:aft")):
         raise UserError(f"objective={chosen.objective} is not supported yet")
+    if str(chosen.device or "cpu").startswith("cuda") and not xgb.build_info()["USE_CUDA"]:
+        raise UserError(f"device={chosen.device}, but this image has XGBoost for the CPU; use the GPU image")
     for metric in chosen.eval_metrics:
         if chosen.xgboost_metric(metric) is None:
             raise UserError(f"eval_metric {metric} is not supported yet")
@@ -96,7 +99,7 @@ def _load(
             functools.partial(readers.reader_for, channel.content_type, csv_weights=chosen.csv_weights),
         )
         labels = schema.agree_labels(world, loaded.label)
-        schema.check_labels(labels, chosen.objective, chosen.num_class, name)
+        schema.check_labels(labels, chosen, name)
         if shards:
             loaded = _aligned(shards["train"], loaded, name)
         shards[name] = loaded
@@ -111,8 +114,9 @@ def _aligned(train: Shard, other: Shard, name: str) -> Shard:
     columns = schema.same_columns(train.columns, other.columns, name)
     features = other.features
     if sparse.issparse(features):
-        features = sparse.csr_array(features)
-        features.resize((other.rows, columns.count))
+        narrow = sparse.csr_array(features)
+        shape = (other.rows, columns.count)
+        features = sparse.csr_array((narrow.data, narrow.indices, narrow.indptr), shape=shape)
     return dataclasses.replace(other, columns=columns, features=features)
 
 

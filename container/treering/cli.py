@@ -16,6 +16,7 @@ from treering import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from treering.job import Distribution
     from treering.local import LocalJob
 
 _LOCAL_EXAMPLE = """\
@@ -130,13 +131,10 @@ def _local_job(options: argparse.Namespace) -> LocalJob:
     sources = dict(_pair(text, "--channel") for text in options.channel)
     types = _per_channel(options.content_type, sources, "--content-type")
     kinds = _per_channel(options.distribution, sources, "--distribution")
-    for name, kind in kinds.items():
-        if kind not in {"FullyReplicated", "ShardedByS3Key"}:
-            raise UserError(f"--distribution {name}={kind}: use FullyReplicated or ShardedByS3Key")
     return LocalJob(
         hosts=options.hosts,
         channels={
-            name: (Channel(name, types.get(name), kinds.get(name, "FullyReplicated")), Path(path))
+            name: (Channel(name, types.get(name), _distribution(name, kinds)), Path(path))
             for name, path in sources.items()
         },
         hyperparameters=_hyperparameters(options),
@@ -144,6 +142,18 @@ def _local_job(options: argparse.Namespace) -> LocalJob:
         threads_per_host=options.threads_per_host,
         checkpoints=options.checkpoints,
     )
+
+
+def _distribution(name: str, kinds: Mapping[str, str]) -> Distribution:
+    from treering.errors import UserError
+
+    match kinds.get(name, "FullyReplicated"):
+        case "FullyReplicated":
+            return "FullyReplicated"
+        case "ShardedByS3Key":
+            return "ShardedByS3Key"
+        case other:
+            raise UserError(f"--distribution {name}={other}: use FullyReplicated or ShardedByS3Key")
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -16,7 +16,6 @@ import shutil
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from treering import channels, job
@@ -29,11 +28,12 @@ from treering.resources import cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from treering.job import Channel
 
 _LOOPBACK = "127.0.0.1"
-_GRACE = 30.0  # seconds that hosts may stay behind the first one to end, before they are killed
+_GRACE = 15.0  # seconds that hosts may stay behind the first one to end, before they are killed
 _STOP_GRACE = 10.0  # seconds after Ctrl-C
 
 

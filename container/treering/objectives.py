@@ -157,7 +157,7 @@ class Objective:
 
     def _to_grid(self) -> None:
         """Round both derivatives of every output to the grid of its largest value on any rank."""
-        flat = self._derivatives.reshape(-1, self._label.size)
+        flat = self._derivatives.reshape(2 * self._loss.outputs, self._label.size)
         highest, lowest = flat.max(axis=1, initial=0), flat.min(axis=1, initial=0)
         largest = np.maximum(highest, -lowest)
         largest[np.isnan(largest)] = np.inf  # a maximum over ranks is undefined for NaN

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from treering.hyperparameters import Hyperparameters
     from treering.readers.batch import File
     from treering.world import World
 
@@ -113,9 +114,17 @@ def agree_labels(world: World, label: NDArray[np.float32]) -> Labels:
     return Labels(int(rows[0]), -float(extremes[0]), float(extremes[1]), not extremes[2])
 
 
-def check_labels(found: Labels, objective: str, num_class: int | None, channel: str) -> None:
-    """Raise UserError when a label is outside the objective's domain."""
-    fault = labels.check_labels(objective, num_class, found.minimum, found.maximum, all_integer=found.whole)
+def check_labels(found: Labels, chosen: Hyperparameters, channel: str) -> None:
+    """Raise UserError when a label is outside the domain of the objective or of a metric."""
+    fault = labels.check_labels(
+        chosen.objective,
+        chosen.num_class,
+        found.minimum,
+        found.maximum,
+        all_integer=found.whole,
+        metrics=chosen.eval_metrics,
+        exponential_gain=chosen.ndcg_exp_gain is not False,
+    )
     if fault:
         raise UserError(f"channel {channel}: {fault}")
 

@@ -90,6 +90,7 @@ def rank_environment(
     return kept | {
         "PMI_RANK": str(rank),
         "PMI_SIZE": str(launch.world_size),
+        "MPIR_CVAR_CH4_NETMOD": "ofi",  # the wheel has UCX as well, and would take it
         "FI_PROVIDER": launch.settings.provider,
         "FI_TCP_IFACE": interface.name,
         "OMP_NUM_THREADS": threads,
@@ -297,13 +298,16 @@ class _Supervisor:
                 self._launch.command, environ, (its_wires.fileno(), its_status.fileno())
             )
         reports = asyncio.get_running_loop().create_task(self._hear_rank(status))
-        self._spawn(self._serve_pmi(wires, space, rank))
+        serving = asyncio.get_running_loop().create_task(self._serve_pmi(wires, space))
         code = await ended
         reported, done = await reports
+        serving.cancel()  # a rank that died inside a fence would have it wait for ever
         if reported is None and (code != 0 or (self._launch.reports_done and not done)):
             hint = "; the kernel does so when memory runs out" if code == -signal.SIGKILL else ""
             reported = Failure(
-                Kind.DIED, self._cluster.me, f"rank {rank} (pid {pid}) {describe_exit(code)}{hint}"
+                Kind.DIED,
+                self._cluster.me,
+                f"rank {rank} (pid {pid}) {describe_exit(code)} without a word{hint}; see the log of {self._cluster.me}",
             )
         if reported is not None:
             self._fail(reported)
@@ -323,14 +327,13 @@ class _Supervisor:
         await connection.close()
         return failure, done
 
-    async def _serve_pmi(self, wires: socket.socket, space: pmi.KeyValues, rank: int) -> None:
+    async def _serve_pmi(self, wires: socket.socket, space: pmi.KeyValues) -> None:
+        """Answer a rank's MPI library until the rank ends."""
         reader, writer = await asyncio.open_connection(sock=wires, limit=LIMIT)
         try:
             await pmi.serve(reader, writer, space)
-        except pmi.PmiError as error:
-            self._fail(Failure(Kind.PEER, self._cluster.me, f"MPI of rank {rank} gave up: {error}"))
-        except ConnectionError:
-            pass  # the rank is gone; its exit code tells how
+        except (pmi.PmiError, ConnectionError) as error:
+            log.warning("a rank's MPI library gave up: %s", error)  # its exit code ends the job
         finally:
             writer.close()
 

@@ -7,17 +7,17 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xgboost as xgb
 
 from treering.errors import PeerLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from treering.hyperparameters import Hyperparameters
+    import numpy as np
     from numpy.typing import NDArray
 
+    from treering.hyperparameters import Hyperparameters
     from treering.objectives import Objective
     from treering.sampling import Sampler
     from treering.world import World
@@ -88,6 +88,8 @@ def train(
     """
     booster = xgb.Booster(dict(parameters), list(matrices.values()))
     stopping = _EarlyStopping.of(chosen, matrices)
+    # XGBoost prints some metrics under another name (error@0.5 as error): they are told apart by place.
+    names = [f"{channel}-{metric}" for channel in matrices for metric in chosen.eval_metrics]
     scores: dict[str, float] = {}
     rounds = 0
     for rounds in range(1, chosen.num_round + 1):
@@ -98,7 +100,7 @@ def train(
             if world.size == 1:
                 raise
             raise PeerLostError(f"round {rounds - 1} failed in XGBoost: {_last_line(error)}") from error
-        scores = dict(_read_scores(said))
+        scores = dict(zip(names, _read_values(said), strict=True))
         if world.rank == 0:
             _print_scores(rounds - 1, scores)
         if stopping is not None and stopping.is_over(rounds, scores):
@@ -119,10 +121,9 @@ def _boost(booster: xgb.Booster, matrix: xgb.DMatrix, iteration: int, gradients:
     booster.boost(matrix, iteration, grad=grad, hess=hess)
 
 
-def _read_scores(line: str) -> Sequence[tuple[str, float]]:
-    r"""``[3]\ttrain-rmse:1.5\tvalidation-rmse:2.5`` as names and numbers."""
-    pairs = (field.rpartition(":") for field in line.split("\t")[1:])
-    return [(name, float(value)) for name, _, value in pairs]
+def _read_values(line: str) -> list[float]:
+    r"""The numbers in XGBoost's ``[3]\ttrain-rmse:1.5\tvalidation-rmse:2.5``."""
+    return [float(field.rpartition(":")[2]) for field in line.split("\t")[1:]]
 
 
 def _print_scores(iteration: int, scores: Mapping[str, float]) -> None:

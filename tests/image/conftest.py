@@ -21,7 +21,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from _pytest.terminal import TerminalReporter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ABALONE = REPOSITORY / "examples" / "abalone"
@@ -198,7 +197,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many of the image tests ran."""
     ran = sum(
         report.when == "call" and not report.skipped and report.nodeid.startswith(HERE)

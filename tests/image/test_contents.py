@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.image.conftest import Ended, Host
+    from image.conftest import Ended, Host
 
 BASE = "debian:trixie-slim"
 LARGEST = 450e6  # bytes on top of the base image, uncompressed

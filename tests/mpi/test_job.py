@@ -354,6 +354,12 @@ def _read_until(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"the job ended without {text!r}")
 
 
+def _close(process: subprocess.Popen[str]) -> int:
+    """Read what is left, wait, and give the exit code."""
+    process.communicate(timeout=60)
+    return process.returncode
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_no_process_behind(local: Local, number: signal.Signals) -> None:
     """Stopping `treering local` ends every supervisor and rank, non-zero, without a model."""
@@ -361,7 +367,7 @@ def test_ctrl_c_leaves_no_process_behind(local: Local, number: signal.Signals) -
     _read_until(process, "[2]\t")
     assert len(list(_processes_of(local))) == 4
     process.send_signal(number)
-    assert process.wait(60) != 0
+    assert _close(process) != 0
     assert list(_processes_of(local)) == []
     assert not local.model.exists()
 
@@ -374,8 +380,7 @@ def test_a_frozen_host_ends_the_job_and_is_killed(local: Local, frozen: str) -> 
     for each in _processes_of(local):
         if each.environ()["SAGEMAKER_BASE_DIR"].endswith(frozen):
             each.suspend()
-    process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert _close(process) == 1
     assert list(_processes_of(local)) == []
     other = "algo-2" if frozen == "algo-1" else "algo-1"
     failure = (local.out / "hosts" / other / "output" / "failure").read_text()
@@ -387,7 +392,7 @@ def test_a_killed_parent_takes_all_along(local: Local) -> None:
     process = local.start(*_big_job(local), hosts=2)
     _read_until(process, "[2]\t")
     process.kill()
-    process.wait()
+    _close(process)
     deadline = time.monotonic() + 30
     while list(_processes_of(local)):
         assert time.monotonic() < deadline, "processes live on"

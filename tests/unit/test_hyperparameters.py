@@ -86,7 +86,7 @@ def _number(good: str, bad: str = "", **context: str) -> Case:
 
 
 def _choice(*values: str, **context: str) -> Case:
-    good: dict[str, object] = {value: value for value in values} | {f'"{value}"': value for value in values}
+    good = {text: value for value in values for text in (value, f'"{value}"')}
     return Case(good, ("nonsense", values[0].upper(), "1", "", "[]"), context)
 
 
@@ -465,7 +465,7 @@ def test_what_is_allowed(raw: dict[str, object]) -> None:
 @pytest.mark.parametrize("rule", parameter_rules.RULES)
 def test_rules_are_documented(rule: parameter_rules.Rule) -> None:
     """Every rule has the sentence that the documentation shows."""
-    assert rule.__doc__ in (ROOT / "docs" / "hyperparameters.md").read_text()
+    assert str(rule.__doc__) in (ROOT / "docs" / "hyperparameters.md").read_text()
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,8 +97,13 @@ class Batch:
         return int(self.label.shape[0])
 
 
+type Unit = Literal["bytes", "rows"]
+
+
 class Reader(Protocol):
     """One format. A reader holds the options of its channel and no open files."""
+
+    unit: ClassVar[Unit]
 
     def extent(self, file: File) -> int:
         """Size of a file in this reader's unit: bytes of text, or rows."""

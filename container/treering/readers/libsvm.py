@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from treering.readers.batch import File
+    from treering.readers.batch import File, Unit
 
 logger = logging.getLogger(__name__)
 
-_PIECE = 2 << 20  # bytes that one thread parses at once
+_PIECE = 1 << 20  # bytes that one thread parses at once
 _COMMENT = re.compile(rb"#[^\n]*")
 _HEAVY_LABEL = re.compile(rb"^([^\s:]+):", re.MULTILINE)
 _INDENT = re.compile(rb"^[ \t]+", re.MULTILINE)
@@ -58,6 +58,8 @@ class LibsvmReader:
     block_size
         Bytes of text per batch.
     """
+
+    unit: ClassVar[Unit] = "bytes"
 
     def __init__(self, *, block_size: int = lines.BLOCK) -> None:
         self._block_size = block_size

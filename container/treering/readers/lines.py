@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 BOM = b"\xef\xbb\xbf"
 """UTF-8's byte order mark: no part of the text."""
 
-BLOCK = 32 << 20
-"""Bytes of text that become one batch: large enough for all cores, small beside the data."""
+BLOCK = 16 << 20
+"""Bytes of text that become one batch: enough for several cores; malloc hands out fresh pages from 32 MiB on."""
 
 HEAD = 64 << 10
 """Bytes of a first look: the first hundreds of rows of most files."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from treering.readers.batch import File, Span
+    from treering.readers.batch import File, Span, Unit
     from treering.readers.rules import Rule
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class ParquetReader:
     batch_size
         Bytes of float32 per batch.
     """
+
+    unit: ClassVar[Unit] = "rows"
 
     def __init__(
         self, *, label: str | None = None, weight: str | None = None, batch_size: int = BATCH

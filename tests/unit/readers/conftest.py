@@ -46,9 +46,7 @@ def read_all() -> ReadAll:
 
     def read(reader: Reader, file: File, targets: Sequence[int] = ()) -> Batch:
         ends = sorted(targets)
-        surveys = [
-            reader.survey(file, start, stop) for start, stop in zip([0, *ends], ends, strict=False)
-        ]
+        surveys = [reader.survey(file, start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
         places = reader.boundaries(file, ends, surveys)
         edges = [0, *places, reader.extent(file)]
         assert edges == sorted(edges), "spans have to tile the file"
@@ -96,5 +94,8 @@ def _column[T: np.generic](parts: list[NDArray[T] | None], rows: list[int]) -> N
     if not given:
         return None
     return np.concatenate(
-        [np.ones(count, given[0].dtype) if part is None else part for part, count in zip(parts, rows, strict=True)]
+        [
+            np.ones(count, given[0].dtype) if part is None else part
+            for part, count in zip(parts, rows, strict=True)
+        ]
     )

@@ -70,7 +70,9 @@ def test_reads_every_row_once_wherever_it_is_cut(
     np.testing.assert_array_equal(batch.features, matrix[:, 1:])
 
 
-def test_every_single_cut_gives_the_same_rows(rng: np.random.Generator, write: Write, read_all: ReadAll) -> None:
+def test_every_single_cut_gives_the_same_rows(
+    rng: np.random.Generator, write: Write, read_all: ReadAll
+) -> None:
     """There is no byte at which a cut would lose or double a row, inside quotes and CRLF included."""
     matrix = _matrix(rng, rows=12, columns=3)
     file = write(_text(rng, matrix, odd=True))
@@ -165,9 +167,7 @@ def test_a_row_longer_than_a_block_is_read(
     assert not caplog.records
 
 
-def test_slow_reading_is_said_once(
-    write: Write, read_all: ReadAll, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_slow_reading_is_said_once(write: Write, read_all: ReadAll, caplog: pytest.LogCaptureFixture) -> None:
     """A valid file that needs the careful parser gets one line in the log, not one a block."""
     read_all(CsvReader(block_size=8), write("1,  NA \n" * 20))
     assert len(caplog.records) == 1
@@ -248,7 +248,7 @@ def test_a_mistake_with_weights_is_named(
         ("\ny,a,\n1,2,3\n", "train, line 2, column 3: this column has no name"),
         ("a,b\n1,2,3\n2,3,4\n", "train, line 1: the header has 2 names, but the first row has 3 columns"),
         ('y,"a,b\n1,2,3\n', "train, line 1:"),
-        ('y,5\'6",b\n1,2,3\n1,2,3\n', "train, line 1: the header has a quote that is never closed"),
+        ("y,5'6\",b\n1,2,3\n1,2,3\n", "train, line 1: the header has a quote that is never closed"),
     ],
 )
 def test_a_header_that_cannot_name_columns_is_refused(write: Write, text: str, saying: str) -> None:
