@@ -54,6 +54,8 @@ def run(world: World, config: JobConfig, chosen: Hyperparameters, paths: Paths) 
     labels = schema.agree_labels(world, shards["train"].label)
     matrices = _bin(world, shards, chosen, threads, labels.minimum)
     gradients, parameters = _gradients(world, shards["train"], matrices["train"], chosen, threads)
+    if world.rank == 0:
+        log.info("parameters: %s", ", ".join(f"{name}={value}" for name, value in parameters.items()))
     with collective.communicator(world, os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")):
         data = {name: each.data for name, each in matrices.items()}
         trained = training.train(world, chosen, parameters, data, gradients)
@@ -89,8 +91,7 @@ def _load(
 ) -> Mapping[str, Shard]:
     """The shards of all channels, train first, checked against each other and the objective."""
     shards: dict[str, Shard] = {}
-    for name in sorted(config.channels, key=lambda channel: (channel != "train", channel)):
-        channel = config.channels[name]
+    for name, channel in schema.agree_channels(world, place.host, config.channels).items():
         loaded = shard.load(
             world,
             place,

@@ -17,8 +17,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from treering.errors import PlatformError, UserError
 from treering.readers.batch import File, Span
 
@@ -202,11 +200,11 @@ def _regroup(values: list[int], counts: list[int]) -> list[list[int]]:
 
 def _targets(extents: list[int], parts: int) -> list[list[int]]:
     """Where each file of a group would have to be cut for exactly equal parts; strictly inside the file."""
-    starts = np.concatenate([[0], np.cumsum(extents, dtype=np.int64)])
-    ideal = [int(starts[-1]) * part // parts for part in range(1, parts)]
+    *starts, total = itertools.accumulate(extents, initial=0)
+    ideal = [total * part // parts for part in range(1, parts)]
     return [
-        sorted({cut - int(start) for cut in ideal if start < cut < start + extent})
-        for start, extent in zip(starts[:-1], extents, strict=True)
+        sorted({cut - start for cut in ideal if start < cut < start + extent})
+        for start, extent in zip(starts, extents, strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from treering import __version__, labels
 from treering.errors import PlatformError, UserError
+from treering.job import Channel
 from treering.readers.batch import Columns
 
 if TYPE_CHECKING:
@@ -28,6 +29,39 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("mpich", "mpi4py", "numpy", "numexpr", "pyarrow", "scipy")
 _SHOWN = 3  # differences named in one sentence
+
+
+def agree_channels(world: World, host: str, channels: Mapping[str, Channel]) -> dict[str, Channel]:
+    """The job's channels, train first: those of all hosts, as a channel may be limited to some of them.
+
+    Raises
+    ------
+    UserError
+        When there is no train channel, or one that would be ignored in silence.
+    PlatformError
+        When two hosts are told different things about a channel.
+    """
+    everybody = world.allgather([host, [dataclasses.asdict(channel) for channel in channels.values()]])
+    agreed: dict[str, tuple[str, Channel]] = {}
+    for where, described in everybody:
+        for channel in (Channel(**each) for each in described):
+            first_host, first = agreed.setdefault(channel.name, (where, channel))
+            if channel != first:
+                raise PlatformError(
+                    f"inputdataconfig.json describes channel {channel.name} differently: {first} on "
+                    f"{first_host}, {channel} on {where}"
+                )
+    if "train" not in agreed:
+        given = ", ".join(sorted(agreed)) or "none"
+        raise UserError(
+            f"there is no channel named train (channels of this job: {given}); training needs one"
+        )
+    unknown = sorted(agreed.keys() - {"train", "validation"})
+    if unknown:
+        raise UserError(
+            f"Extraneous channel found: {', '.join(unknown)}; use train and, if you like, validation"
+        )
+    return {name: agreed[name][1] for name in sorted(agreed)}
 
 
 def agree_columns(

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from treering import job, logs
-from treering.errors import Failure, UserError
+from treering.errors import Failure
 from treering.hyperparameters import Hyperparameters
 from treering.paths import Paths
 from treering.processes import die_with_parent
@@ -50,7 +50,6 @@ def _run(paths: Paths, config: JobConfig) -> None:
     which waits for the slowest host to start, is up before XGBoost is.
     """
     chosen = Hyperparameters.parse(config.hyperparameters)
-    _check_channels(config)
     from treering.world import World  # noqa: PLC0415  # importing it starts MPI
 
     world = World()
@@ -73,18 +72,6 @@ def _hidden(package: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[package]
-
-
-def _check_channels(config: JobConfig) -> None:
-    """Raise UserError unless there is a train channel and nothing that would be ignored in silence."""
-    if "train" not in config.channels:
-        given = ", ".join(config.channels) or "none"
-        raise UserError(
-            f"there is no channel named train (channels of this job: {given}); training needs one"
-        )
-    for name in config.channels:
-        if name not in {"train", "validation"}:
-            raise UserError(f"Extraneous channel found: {name}; use train and, if you like, validation")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ import pytest
 import xgboost as xgb
 from sklearn.datasets import load_svmlight_file
 
+from treering.job import Channel
+from treering.local import LocalJob, prepare, run
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -202,6 +205,30 @@ def test_a_channel_that_only_some_hosts_have_leaves_the_others_without_rows(loca
     assert local.sha256() == alone
 
 
+def test_a_channel_limited_to_some_instance_groups(local: Local) -> None:
+    """A host whose inputdataconfig.json lacks a channel has no files of it; the others split it."""
+    table = _table(300)
+    content: dict[str, str | bytes] = {"a.csv": _csv(table)}
+    train, validation = local.channel("train", content), local.channel("validation", content)
+    options = [train, validation, "--content-type=text/csv", "--hp=num_round=4"]
+    assert local.run(*options)[0] == 0
+    alone = local.sha256()
+    channels = {name: (Channel(name, "text/csv"), local.folder / name) for name in ("train", "validation")}
+    limited = LocalJob(3, channels, {"num_round": "4"}, local.out, threads_per_host=1)
+    prepare(limited)
+    for host in ("algo-1", "algo-3"):
+        base = local.out / "hosts" / host / "input"
+        described = json.loads((base / "config" / "inputdataconfig.json").read_text())
+        lacking = "train" if host == "algo-1" else "validation"
+        del described[lacking]
+        (base / "config" / "inputdataconfig.json").write_text(json.dumps(described))
+        (base / "data" / lacking).unlink()
+    assert run(limited) == 0
+    assert local.sha256() == alone
+    log = (local.out / "logs" / "algo-1.log").read_text()
+    assert "channel train: 300 rows of 4 features (algo-1 0, algo-2 1" in log
+
+
 def test_nothing_trains_when_mpi_does_not_work(local: Local) -> None:
     """With a provider that MPI does not have, every host fails and no model appears."""
     code, printed = local.run(*_ABALONE_JOB, hosts=2, environ={"TREERING_PROVIDER": "no-such-provider"})
@@ -307,16 +334,6 @@ def test_malformed_hyperparameters_are_told_by_line(local: Local, tmp_path: Path
     assert "hyperparameters.json" in failure
     assert "line 2" in failure
     assert local.out.exists() is False
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_an_unreadable_file_is_named(local: Local) -> None:
-    """A file without permission is told by name."""
-    train = local.channel("train", {"secret.csv": _GOOD})
-    (local.folder / "train" / "secret.csv").chmod(0)
-    code, printed = local.run(train, "--content-type=text/csv", "--hp=num_round=1", hosts=2)
-    assert code == 1
-    assert "secret.csv" in printed
 
 
 def test_a_dangling_link_is_named(local: Local) -> None:

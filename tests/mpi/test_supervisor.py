@@ -168,14 +168,33 @@ def test_strangers_on_the_port_do_not_disturb(ring: Ring, sent: bytes) -> None:
 def test_sigterm_on_one_host_ends_all(ring: Ring, victim: str) -> None:
     """Whoever is asked to stop, all hosts end non-zero within the grace and say who was asked."""
     ring.start(2, _program(_MEET + _announce("ready") + _FOREVER), _PATIENT)
-    for host in ring.hosts:
-        _rank_pid(ring, host, "ready")
+    for name in ring.hosts:
+        _rank_pid(ring, name, "ready")
     ring.hosts[victim].process.send_signal(signal.SIGTERM)
     assert set(ring.wait().values()) == {1}
     for host in ring.hosts.values():
         assert host.failure.startswith(f"{victim}: the job was stopped: {victim} received SIGTERM"), (
             host.failure
         )
+
+
+def test_sigterm_after_the_work_is_done_changes_nothing(ring: Ring) -> None:
+    """Compose stops all containers when the first one ends: a host whose ranks are through still ends 0."""
+    names = ["algo-1", "algo-2"]
+    gate = ring.folder / "gate"
+    ring.start_host(
+        "algo-1", names, _program(f"import pathlib\nwhile not pathlib.Path({str(gate)!r}).exists(): pass")
+    )
+    done = ring.start_host("algo-2", names, _program(_announce("ran")))
+    pid = _rank_pid(ring, "algo-2", "ran")
+    _until(lambda: not psutil.pid_exists(pid), "the rank of algo-2 has ended")
+    _until(
+        lambda: psutil.Process(done.process.pid).status() == psutil.STATUS_SLEEPING, "its supervisor knows"
+    )
+    done.process.send_signal(signal.SIGTERM)
+    gate.touch()
+    assert set(ring.wait().values()) == {0}, ring.logs()
+    assert "changes nothing any more" in done.log
 
 
 @pytest.mark.parametrize("victim", ["algo-1", "algo-2"])
@@ -200,8 +219,8 @@ def test_a_killed_supervisor_is_named_and_takes_its_rank_along(ring: Ring, victi
 def test_a_frozen_host_is_lost_and_named(ring: Ring, victim: str) -> None:
     """A host whose supervisor is stopped falls silent; the others end and name it."""
     ring.start(3, _program(_MEET + _announce("ready") + _FOREVER), _PATIENT)
-    for host in ring.hosts:
-        _rank_pid(ring, host, "ready")
+    for name in ring.hosts:
+        _rank_pid(ring, name, "ready")
     ring.hosts[victim].process.send_signal(signal.SIGSTOP)
     for name, other in ring.hosts.items():
         if name != victim:

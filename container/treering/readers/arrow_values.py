@@ -6,7 +6,7 @@ type                   becomes
 float16, 32, 64        the nearest float32
 integers               the nearest float32; exact up to 2**24 = 16,777,216 in size
 boolean                0 and 1
-decimal                the nearest float32
+decimal                float64, then the nearest float32
 date                   days since 1970-01-01
 timestamp              days since 1970-01-01 00:00 (UTC if it has a zone), with a fraction; around
                        the year 2025 float32 resolves 3 minutes
@@ -68,6 +68,8 @@ def to_float32(values: pa.Array) -> NDArray[np.float32]:
         values = compute.divide(ticks.cast(pa.float64(), safe=False), float(per_day))
     elif types.is_date32(column):
         values = values.cast(pa.int32())
+    elif types.is_decimal(column):
+        values = values.cast(pa.float64())  # Arrow's direct way to float32 often ends at a neighbour
     numbers: NDArray[np.float32] = values.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
     return numbers
 

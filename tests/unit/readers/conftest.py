@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +19,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 type Write = Callable[..., File]
-type ReadAll = Callable[..., Batch]
+type ReadAll = Callable[..., Rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """All batches of a file in one; missing features are NaN whatever the format."""
+
+    features: NDArray[np.float32]
+    label: NDArray[np.float32]
+    weight: NDArray[np.float32] | None
+    group: NDArray[np.int64] | None
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return self.label.size
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers drawn anew in each run; the printed seed repeats them."""
     seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")  # noqa: T201  # pytest shows it when the test fails
+    print(f"seed={seed}")  # pytest shows it when the test fails
     return np.random.default_rng(seed)
 
 
@@ -44,7 +61,7 @@ def write(tmp_path: Path) -> Write:
 def read_all() -> ReadAll:
     """Read a file cut near the given targets, as ranks do, and put the batches together."""
 
-    def read(reader: Reader, file: File, targets: Sequence[int] = ()) -> Batch:
+    def read(reader: Reader, file: File, targets: Sequence[int] = ()) -> Rows:
         ends = sorted(targets)
         surveys = [reader.survey(file, start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
         places = reader.boundaries(file, ends, surveys)
@@ -52,7 +69,7 @@ def read_all() -> ReadAll:
         assert edges == sorted(edges), "spans have to tile the file"
         batches = [
             batch
-            for start, stop in zip(edges, edges[1:], strict=False)
+            for start, stop in itertools.pairwise(edges)
             for batch in reader.read(Span(file, start, stop))
         ]
         return _stitch(batches)
@@ -60,9 +77,9 @@ def read_all() -> ReadAll:
     return read
 
 
-def _stitch(batches: list[Batch]) -> Batch:
+def _stitch(batches: list[Batch]) -> Rows:
     assert all(batch.rows for batch in batches), "no batch is empty"
-    return Batch(
+    return Rows(
         _rows([batch.features for batch in batches]),
         np.concatenate([np.zeros(0, np.float32), *(batch.label for batch in batches)]),
         _column([batch.weight for batch in batches], [batch.rows for batch in batches]),

@@ -49,7 +49,9 @@ def test_rounds_once(rng: np.random.Generator) -> None:
         low = np.float32(rng.normal() * 10.0 ** rng.integers(-20, 20))
         high = np.nextafter(low, np.float32(np.inf))
         middle = (Fraction(float(low)) + Fraction(float(high))) / 2
-        beside = middle + (high - low) * Fraction(int(rng.choice([-1, 1])), 10**12)  # lost in float64
+        beside = middle + (Fraction(float(high)) - Fraction(float(low))) * Fraction(
+            int(rng.choice([-1, 1])), 10**12
+        )  # lost in float64
         text = _decimal(beside)
         (found,) = cells.to_float32([text])
         assert found == (low if beside < middle else high), text

@@ -15,8 +15,8 @@ from treering.readers.csv_layout import DELIMITERS, layout_of
 from treering.readers.lines import Block
 
 if TYPE_CHECKING:
-    from conftest import ReadAll, Write
     from numpy.typing import NDArray
+    from unit.readers.conftest import ReadAll, Write
 
 
 def _matrix(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.float32]:
@@ -113,7 +113,7 @@ def test_the_weight_is_column_one(write: Write, read_all: ReadAll) -> None:
     """With weights the features begin in column 2."""
     reader, file = CsvReader(weights=True), write("1,0.5,7,8\n0,0,9,\n")
     batch = read_all(reader, file)
-    np.testing.assert_array_equal(batch.weight, np.float32([0.5, 0]))
+    np.testing.assert_array_equal(batch.weight, np.array([0.5, 0], np.float32))
     np.testing.assert_array_equal(batch.features, [[7, 8], [9, np.nan]])
     assert reader.columns(file).count == 2
 
@@ -163,7 +163,7 @@ def test_a_row_longer_than_a_block_is_read(
     row = ",".join(f"{value}.{'0' * 100_000}" for value in range(40))
     file = write(f"{row}\n{row}\n{row}")
     batch = read_all(CsvReader(block_size=1 << 16), file, [file.size // 2])
-    np.testing.assert_array_equal(batch.features, [range(1, 40)] * 3)
+    np.testing.assert_array_equal(batch.features, np.tile(np.arange(1, 40), (3, 1)))
     assert not caplog.records
 
 
@@ -275,4 +275,5 @@ def test_no_column_is_copied_twice(write: Write) -> None:
     file = write("1,2,3\n4,5,6\n")
     (batch,) = CsvReader(weights=True).read(Span(file, 0, file.size))
     assert batch.weight is not None
-    assert batch.label.base is batch.weight.base is batch.features.base
+    assert isinstance(batch.features, np.ndarray)
+    assert batch.features.base is batch.label.base is batch.weight.base

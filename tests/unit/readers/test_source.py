@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,10 @@ from treering.readers.parquet import ParquetReader
 from treering.readers.source import opened
 
 if TYPE_CHECKING:
-    from conftest import Write
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from unit.readers.conftest import Write
 
 READERS = pytest.mark.parametrize(
     "reader", [CsvReader(), LibsvmReader(), ParquetReader()], ids=lambda reader: type(reader).__name__
@@ -41,25 +43,23 @@ def test_a_folder_is_no_file(reader: Reader, tmp_path: Path) -> None:
 
 
 @READERS
-def test_a_file_without_permission_is_named(reader: Reader, write: Write) -> None:
+def test_a_file_without_permission_is_named(
+    reader: Reader, write: Write, refused: Callable[[Path], AbstractContextManager[None]]
+) -> None:
     """A file that the job's user may not read is the user's to change."""
     file = write("1 2:3\n")
-    file.path.chmod(0)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)  # root may read everything
-    try:
-        with pytest.raises(UserError, match=r"^train cannot be read \(Permission denied\)"):
-            list(reader.read(Span(file, 0, file.size)))
-    finally:
-        os.seteuid(user)
+    with (
+        refused(file.path),
+        pytest.raises(UserError, match=r"^train cannot be read \(Permission denied\)"),
+    ):
+        list(reader.read(Span(file, 0, file.size)))
 
 
 @READERS
 def test_a_changed_file_is_named(reader: Reader, write: Write) -> None:
     """A file whose size is not the listed one is not read as if nothing had happened."""
     file = dataclasses.replace(write("1 2:3\n"), size=7)
-    with pytest.raises(UserError, match="^train changed while the job was reading it, from 7 to 6 bytes"):
+    with pytest.raises(UserError, match=r"^train changed while the job was reading it, from 7 to 6 bytes"):
         list(reader.read(Span(file, 0, file.size)))
 
 
