@@ -14,6 +14,7 @@ import dataclasses
 import itertools
 import logging
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,9 +54,12 @@ def list_files(folder: Path) -> Names:
             path = Path(parent, name)
             if name not in hidden:
                 try:
-                    found.append((path.relative_to(folder).as_posix(), path.stat().st_size))
+                    status = path.stat()
                 except OSError as error:
                     raise PlatformError(f"cannot read {path}: {error.strerror}") from error
+                if not stat.S_ISREG(status.st_mode):
+                    raise PlatformError(f"{path} is no regular file but a pipe, socket or device; remove it")
+                found.append((path.relative_to(folder).as_posix(), status.st_size))
     if skipped:
         examples = ", ".join(sorted(skipped)[:3])
         log.info(

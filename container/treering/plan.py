@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from treering import channels, job, readers
 from treering.cluster import Cluster
 from treering.hyperparameters import Hyperparameters
+from treering.launch import Launch
 from treering.settings import Settings
-from treering.supervisor import Launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

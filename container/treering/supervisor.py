@@ -7,7 +7,6 @@ stays responsive while ranks compute.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import os
 import signal
@@ -19,88 +18,25 @@ from typing import TYPE_CHECKING
 from treering import __version__, artifacts, job, logs, pmi
 from treering.cluster import Cluster
 from treering.errors import Failure, Kind, PlatformError, RingError, TreeringError
-from treering.frames import LIMIT, Connection, FrameError
+from treering.frames import LIMIT, Connection
+from treering.launch import Launch, rank_environment
+from treering.link import Link, dial
 from treering.paths import Paths
 from treering.processes import PARENT_VARIABLE, Children, describe_exit, die_with_parent
-from treering.rendezvous import PROTOCOL, Coordinator
-from treering.report import ADDRESS_VARIABLE, STATUS_VARIABLE, SUPERVISOR_VARIABLE, THREADS_VARIABLE
-from treering.resources import cores
+from treering.rendezvous import Coordinator
+from treering.report import STATUS_VARIABLE
 from treering.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine
 
     from treering.cluster import Interface
 
 
-_LONGEST_PAUSE = 1.0  # seconds between attempts to reach the first host
 _VERDICT_WAIT = 5.0  # seconds, beyond what silence takes to be noticed, in which the verdict must come
-_ATTEMPT = 5.0  # seconds for one attempt
 _KILLED_WAIT = 5.0  # seconds until killed ranks are gone
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Launch:
-    """What one host runs: a value that can be printed and compared before anything starts.
-
-    Parameters
-    ----------
-    job
-        The training job's name: part of the handshake.
-    cluster, settings, paths
-        Who takes part, the ring's knobs, and this host's ``/opt/ml``.
-    command
-        The rank program; started once a rank with the same arguments.
-    reports_done
-        Whether it says when it has come to its end: exit code 0 alone, of a library that called
-        ``exit`` say, is then a failure.
-    """
-
-    job: str
-    cluster: Cluster
-    settings: Settings
-    paths: Paths
-    command: tuple[str, ...]
-    reports_done: bool = False
-
-    @property
-    def world_size(self) -> int:
-        """Ranks on all hosts."""
-        return len(self.cluster.hosts) * self.settings.ranks_per_host
-
-    @property
-    def threads_per_rank(self) -> int:
-        """Cores of this host, shared by its ranks."""
-        threads = self.settings.threads_per_host or cores()
-        return max(1, threads // max(1, self.settings.ranks_per_host))
-
-
-def rank_environment(
-    launch: Launch, rank: int, interface: Interface, environ: Mapping[str, str]
-) -> dict[str, str]:
-    """Environment of one rank, but for the file descriptors it is handed.
-
-    libfabric's provider is pinned on every host alike: left to itself it may choose differently where
-    hardware differs, and then nobody can talk to anybody.
-    """
-    kept = {key: value for key, value in environ.items() if not key.startswith(("PMI_", "PMIX_", "HYDRA_"))}
-    threads = str(launch.threads_per_rank)
-    return kept | {
-        "PMI_RANK": str(rank),
-        "PMI_SIZE": str(launch.world_size),
-        "MPIR_CVAR_CH4_NETMOD": "ofi",  # the wheel has UCX as well, and would take it
-        "FI_PROVIDER": launch.settings.provider,
-        "FI_TCP_IFACE": interface.name,
-        "OMP_NUM_THREADS": threads,
-        "NUMEXPR_MAX_THREADS": threads,
-        "NUMEXPR_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        ADDRESS_VARIABLE: interface.address,
-        THREADS_VARIABLE: threads,
-        SUPERVISOR_VARIABLE: str(os.getpid()),
-    }
 
 
 def run(launch: Launch) -> int:
@@ -137,9 +73,7 @@ class _Supervisor:
         self._cluster = launch.cluster
         self._started = time.monotonic()
         self._coordinator: Coordinator | None = None
-        self._link: Connection | None = None
-        self._heard = 0.0  # monotonic seconds of the first host's last message
-        self._fence: asyncio.Future[dict[str, str]] | None = None
+        self._link: Link | None = None
         self._failure: Failure | None = None
         self._ranks_through = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -170,21 +104,25 @@ class _Supervisor:
             settings.ranks_per_host,
             self._launch.threads_per_rank,
         )
-        self._link = await self._join(interface)
-        self._heard = time.monotonic()
-        self._spawn(self._listen(self._link))
-        self._spawn(self._beat(self._link))
+        link = self._link = Link(await self._reach_first_host(interface), self._launch)
+        self._spawn(self._follow(link.outcome()))
+        self._spawn(self._follow(link.keep_alive()))
         if self._coordinator is not None:
             artifacts.check_writable(self._launch.paths)
-        await self._run_ranks(interface)
+        await self._run_ranks(interface, link)
 
-    async def _join(self, interface: Interface) -> Connection:
+    async def _reach_first_host(self, interface: Interface) -> Connection:
         if self._cluster.me == self._cluster.first:
-            link = await self._host_rendezvous(interface.address)
-        else:
-            link = await self._dial()
-        link.send("join", protocol=PROTOCOL, job=self._launch.job, host=self._cluster.me)
-        return link
+            return await self._host_rendezvous(interface.address)
+        return await dial(self._launch, self._started + self._launch.settings.rendezvous_timeout)
+
+    async def _follow(self, last_word: Coroutine[None, None, Failure | None]) -> None:
+        try:
+            self._conclude(await last_word)
+        except RingError as error:
+            lost = Failure.of(error, self._cluster.me)
+            # Without a verdict, what failed on this host itself may be nearer to the cause.
+            self._conclude(min(self._failure or lost, lost, key=lambda each: each.kind.rank_order))
 
     async def _host_rendezvous(self, address: str) -> Connection:
         port = self._launch.settings.port
@@ -200,92 +138,17 @@ class _Supervisor:
         self._coordinator.watch()
         return await self._coordinator.local_link()
 
-    async def _dial(self) -> Connection:
-        """Connect to the first host, which may not run yet, or have no name in DNS yet."""
-        first, port = self._cluster.first, self._launch.settings.port
-        allowed = self._launch.settings.rendezvous_timeout
-        deadline = self._started + allowed
-        pause, trouble = 0.02, "no attempt was made"
-        while time.monotonic() < deadline:
-            try:
-                async with asyncio.timeout(_ATTEMPT):
-                    address = await self._cluster.resolve(first)
-                    return Connection(*await asyncio.open_connection(address, port, limit=LIMIT))
-            except socket.gaierror as error:
-                trouble = f"its name does not resolve: {error.strerror}"
-            except TimeoutError:
-                trouble = f"no answer on port {port}"
-            except OSError as error:
-                trouble = str(error)
-            await asyncio.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        raise RingError(
-            f"{self._cluster.me} could not reach this host within {allowed:g} s ({trouble})", first
-        )
-
-    # --- talking to the first host ---
-
-    async def _listen(self, link: Connection) -> None:
-        """Act on what the coordinator says, until it says the last word or is gone."""
-        ending = "its connection closed"
-        try:
-            while (message := await link.receive()) is not None:
-                self._heard = time.monotonic()
-                match message:
-                    case {"type": "fence", "pairs": dict(pairs)} if self._fence is not None:
-                        self._fence.set_result(pairs)
-                    case {"type": "verdict", "failure": dict(failure)}:
-                        return self._conclude(Failure.from_json(failure))
-                    case {"type": "finish"}:
-                        return self._conclude(None)
-                    case {"type": "refused", "reason": str(reason)}:
-                        return self._conclude(
-                            Failure(
-                                Kind.RING,
-                                self._cluster.me,
-                                f"{self._cluster.first} refused this host: {reason}",
-                            )
-                        )
-        except FrameError as error:
-            ending = str(error)
-        return self._lose_contact(ending)
-
-    async def _beat(self, link: Connection) -> None:
-        settings = self._launch.settings
-        while True:
-            link.send("beat")
-            asked = time.monotonic()
-            await asyncio.sleep(settings.heartbeat_interval)
-            # If this process was itself stopped, its own deafness is no silence of the other side.
-            self._heard += max(0.0, time.monotonic() - asked - settings.heartbeat_interval)
-            silent = time.monotonic() - self._heard
-            if silent > settings.lost_timeout:
-                self._lose_contact(f"silent for {silent:.0f} s")
-
-    def _lose_contact(self, how: str) -> None:
-        first = self._cluster.first
-        sentence = f"lost contact with {first} ({how}): one of the two was stopped, killed or cut off"
-        self._conclude(self._failure or Failure(Kind.RING, self._cluster.me, sentence))
-
-    async def _exchange(self, pairs: Mapping[str, str]) -> Mapping[str, str]:
-        """One PMI fence over all hosts."""
-        self._fence = asyncio.get_running_loop().create_future()
-        if self._link is not None:
-            self._link.send("fence", pairs=dict(pairs))
-        return await self._fence
-
     # --- this host's ranks ---
 
-    async def _run_ranks(self, interface: Interface) -> None:
+    async def _run_ranks(self, interface: Interface, link: Link) -> None:
         count = self._launch.settings.ranks_per_host
         mapping = pmi.process_mapping(self._launch.world_size)
-        space = pmi.KeyValues(self._exchange, mapping, count)
+        space = pmi.KeyValues(link.exchange, mapping, count)
         first_rank = self._cluster.index * count
         ranks = [self._run_rank(first_rank + i, interface, space) for i in range(count)]
         if all(await asyncio.gather(*ranks)):
             self._ranks_through = True
-            if self._link is not None:
-                self._link.send("done")
+            link.done()
 
     async def _run_rank(self, rank: int, interface: Interface, space: pmi.KeyValues) -> bool:
         """Start one rank and see it through; True when it ended well."""
@@ -358,7 +221,7 @@ class _Supervisor:
         if self._link is None:
             self._conclude(failure)
             return
-        self._link.send("failed", failure=failure.to_json())
+        self._link.failed(failure)
         settings = self._launch.settings
         patience = settings.lost_timeout + settings.heartbeat_interval + _VERDICT_WAIT
         asyncio.get_running_loop().call_later(patience, self._conclude, failure)

@@ -12,6 +12,7 @@ import sys
 
 from treering import job, logs, supervisor
 from treering.cluster import Cluster
+from treering.launch import Launch
 from treering.paths import Paths
 from treering.settings import Settings
 
@@ -24,7 +25,7 @@ def main() -> int:
     logs.to_stdout(cluster.me)
     name = job.job_name(paths, resources, os.environ)
     settings = Settings.read(paths, os.environ)
-    return supervisor.run(supervisor.Launch(name, cluster, settings, paths, tuple(sys.argv[1:])))
+    return supervisor.run(Launch(name, cluster, settings, paths, tuple(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import numpy as np
 import pytest
@@ -14,7 +16,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -25,11 +26,20 @@ _DEADLINE = 60.0  # seconds until ranks that never meet fail their test
 
 
 @pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """An empty folder that every user can look into, other than ``tmp_path``."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture
 def refused() -> Callable[[Path], AbstractContextManager[None]]:
-    """Make a path inaccessible inside a ``with``; root, whom nothing refuses, becomes nobody there."""
+    """Close one path inside a ``with``; root, whom nothing refuses, is nobody there."""
 
     @contextlib.contextmanager
-    def take_rights(path: Path) -> Iterator[None]:
+    def close(path: Path) -> Iterator[None]:
         mode, user = path.stat().st_mode, os.geteuid()
         path.chmod(0)
         if user == 0:
@@ -40,59 +50,77 @@ def refused() -> Callable[[Path], AbstractContextManager[None]]:
             os.seteuid(user)
             path.chmod(mode)
 
-    return take_rights
+    return close
 
 
 class Ranks(Protocol):
-    """Runs one function as several ranks and gives their results in rank order."""
+    """Runs the same work on several ranks of one world."""
 
-    def __call__[T](self, size: int, program: Callable[[World], T]) -> list[T]:
-        """Call ``program(world)`` on `size` ranks at once; their first failure is raised."""
+    def __call__[T](self, size: int, work: Callable[[World], T], /) -> list[T]:
+        """The result of each rank, in rank order; raises what a rank raised."""
 
 
-class _Rank:
-    """What `treering.world.World` offers, for threads that share a list and meet at a barrier."""
+class _Meeting:
+    """Where the ranks of one world exchange values."""
 
-    def __init__(self, rank: int, board: list[Any], barrier: threading.Barrier) -> None:
-        self.rank, self.size = rank, len(board)
-        self._board, self._barrier = board, barrier
+    def __init__(self, size: int) -> None:
+        self._values: list[object] = [None] * size
+        self.barrier = threading.Barrier(size, timeout=_DEADLINE)
 
-    def _exchange(self, value: Any) -> list[Any]:
-        self._board[self.rank] = value
-        self._barrier.wait()
-        everybody = list(self._board)
-        self._barrier.wait()
-        return everybody
+    def exchange(self, rank: int, value: object) -> list[Any]:
+        """Everybody's value, in rank order."""
+        self._values[rank] = value
+        self.barrier.wait()
+        found = list(self._values)
+        self.barrier.wait()
+        return found
+
+
+class _ThreadWorld:
+    """A `treering.world.World` whose ranks are threads; importing the real one would start MPI."""
+
+    _OPS: ClassVar[dict[str, np.ufunc]] = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+
+    def __init__(self, meeting: _Meeting, rank: int, size: int) -> None:
+        self._meeting = meeting
+        self.rank, self.size = rank, size
+
+    def barrier(self) -> None:
+        self._meeting.exchange(self.rank, None)
 
     def allreduce(self, values: NDArray[Any], op: str = "sum") -> NDArray[Any]:
-        combine = {"sum": np.add, "max": np.maximum, "min": np.minimum}[op]
-        return np.asarray(combine.reduce(np.array(self._exchange(values)), axis=0), values.dtype)
+        everybody = np.stack(self._meeting.exchange(self.rank, np.array(values)))
+        return np.asarray(self._OPS[op].reduce(everybody, axis=0), dtype=values.dtype)
 
     def allgather_arrays(self, values: NDArray[Any]) -> list[NDArray[Any]]:
-        return self._exchange(values)
+        return [np.array(each) for each in self._meeting.exchange(self.rank, np.array(values))]
 
+    def allgather(self, value: object) -> list[Any]:
+        return self._meeting.exchange(self.rank, value)
 
-def _run_ranks[T](size: int, program: Callable[[World], T]) -> list[T]:
-    board: list[Any] = [None] * size
-    barrier = threading.Barrier(size, timeout=_DEADLINE)
-
-    def one(rank: int) -> T:
-        try:
-            return program(cast("World", _Rank(rank, board, barrier)))
-        except BaseException:
-            barrier.abort()  # nobody shall wait for this one
-            raise
-
-    with ThreadPoolExecutor(size) as pool:
-        futures = [pool.submit(one, rank) for rank in range(size)]
-    for future in futures:
-        error = future.exception()
-        if error is not None and not isinstance(error, threading.BrokenBarrierError):
-            raise error
-    return [future.result() for future in futures]
+    def broadcast(self, value: object, root: int = 0) -> object:
+        return self._meeting.exchange(self.rank, value)[root]
 
 
 @pytest.fixture
 def ranks() -> Ranks:
-    """Several ranks in this process, for code that takes a world."""
-    return _run_ranks
+    """Ranks as threads: any layout within one process; real ranks are tested in ``tests/mpi``."""
+
+    def run[T](size: int, work: Callable[[World], T], /) -> list[T]:
+        meeting = _Meeting(size)
+
+        def one(rank: int) -> T:
+            try:
+                return work(cast("World", _ThreadWorld(meeting, rank, size)))
+            except BaseException:
+                meeting.barrier.abort()  # nobody waits for a rank that has failed
+                raise
+
+        with ThreadPoolExecutor(size) as pool:
+            futures = [pool.submit(one, rank) for rank in range(size)]
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+            raise error
+        return [future.result() for future in futures]
+
+    return run

@@ -53,9 +53,9 @@ _LOCAL_MODE = {
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> Paths:
+def paths(open_folder: Path) -> Paths:
     """An ``/opt/ml`` whose job has one host, no channels and no hyperparameters."""
-    paths = Paths(tmp_path)
+    paths = Paths(open_folder)
     paths.config.mkdir(parents=True)
     _write(paths.resource_config, _RESOURCES)
     return paths

@@ -59,7 +59,7 @@ class Block:
         return f"{self.file.name}, line {line_number(self.file, self.start) + line}"
 
 
-def chunks(file: File, start: int, stop: int, size: int = _CHUNK) -> Iterator[bytes]:
+def chunks(file: File, start: int, stop: int, size: int) -> Iterator[bytes]:
     """Yield the bytes ``[start, stop)`` of `file` in pieces of `size`."""
     with opened(file) as stream:
         stream.seek(start)
@@ -72,7 +72,7 @@ def chunks(file: File, start: int, stop: int, size: int = _CHUNK) -> Iterator[by
 
 def count(file: File, start: int, stop: int, what: bytes) -> int:
     """How often the byte `what` occurs in ``[start, stop)``."""
-    return sum(chunk.count(what) for chunk in chunks(file, start, stop))
+    return sum(chunk.count(what) for chunk in chunks(file, start, stop, _CHUNK))
 
 
 def line_number(file: File, offset: int) -> int:
@@ -101,7 +101,7 @@ def row_start(file: File, target: int, *, quotes: int | None) -> int:
         return 0
     offset = target - 1  # a newline just before the target makes the target itself a row start
     inside = bool(quotes and quotes % 2)
-    for chunk in chunks(file, offset, file.size):
+    for chunk in chunks(file, offset, file.size, _CHUNK):
         if quotes is not None and offset == target - 1:
             inside ^= chunk.startswith(b'"')  # back across the byte that `quotes` already counts
         end = 0
@@ -117,7 +117,7 @@ def row_start(file: File, target: int, *, quotes: int | None) -> int:
 
 def text_start(file: File) -> int:
     """Offset of the first byte that is no byte order mark."""
-    return len(BOM) if b"".join(chunks(file, 0, min(len(BOM), file.size))) == BOM else 0
+    return len(BOM) if BOM in chunks(file, 0, min(len(BOM), file.size), len(BOM)) else 0
 
 
 def head(file: File, *, quoted: bool) -> Block | None:
@@ -147,7 +147,7 @@ def head(file: File, *, quoted: bool) -> Block | None:
 
 def require_row_start(span: Span) -> None:
     """Assert that `span` begins right after a newline, or at 0: the promise that no row is cut or lost."""
-    if 0 < span.start < span.stop and next(chunks(span.file, span.start - 1, span.start)) != b"\n":
+    if 0 < span.start < span.stop and next(chunks(span.file, span.start - 1, span.start, 1)) != b"\n":
         raise RuntimeError(
             f"{span.file.name}: the span from byte {span.start} does not start after a line end"
         )

@@ -38,7 +38,7 @@ def test_the_next_row_starts_where_a_walk_over_all_bytes_finds_it(
     rng: np.random.Generator, write: Write, monkeypatch: pytest.MonkeyPatch, *, quoted: bool, chunk: int
 ) -> None:
     """For every target, whatever the size of the pieces that are read."""
-    monkeypatch.setattr(lines.chunks, "__defaults__", (chunk,))
+    monkeypatch.setattr(lines, "_CHUNK", chunk)
     data = _text(rng, 120)
     file = write(data)
     starts = _row_starts(data, quoted=quoted)

@@ -1,0 +1,66 @@
+"""Train with plain XGBoost on processes of this machine, a part of the rows each, as one would without treering.
+
+    python benchmarks/stock.py < jobs.jsonl
+
+Every line of the input is one job: ``{"parameters": {...}, "rounds": 10, "parts": ["0.npz", "1.npz"]}``. A part is
+what one rank reads: `features` of shape (rows, columns) and `label` of shape (rows,), float32; rows may be 0.
+For every job one line goes out: the SHA-256 of its model file, or ``failed: `` and the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xgboost as xgb
+from xgboost import collective
+from xgboost.tracker import RabitTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from multiprocessing.connection import Connection
+
+_DEADLINE = 120.0  # seconds for one job
+
+
+def main() -> None:
+    """Answer every job as soon as it is done."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["xgboost"])  # a rank is then there at once
+    for line in sys.stdin:
+        job = json.loads(line)
+        tracker = RabitTracker(n_workers=len(job["parts"]), host_ip="127.0.0.1", sortby="task")
+        tracker.start()
+        ours, theirs = processes.Pipe(duplex=False)
+        ranks = [
+            processes.Process(target=_train, args=(job, rank, tracker.worker_args(), theirs))
+            for rank in range(len(job["parts"]))
+        ]
+        for rank in ranks:
+            rank.start()
+        print(ours.recv() if ours.poll(_DEADLINE) else "failed: no answer", flush=True)
+        for rank in ranks:
+            rank.join(_DEADLINE)
+
+
+def _train(job: Mapping[str, Any], rank: int, tracker: Mapping[str, Any], answer: Connection) -> None:
+    """One rank; the first one answers, or whichever fails before."""
+    part = np.load(job["parts"][rank])
+    try:
+        with collective.CommunicatorContext(**tracker, dmlc_task_id=f"{rank:06d}"):
+            data = xgb.QuantileDMatrix(
+                part["features"], label=part["label"], max_bin=job["parameters"].get("max_bin", 256)
+            )
+            booster = xgb.train(job["parameters"], data, job["rounds"])
+        if rank == 0:
+            answer.send(hashlib.sha256(booster.save_raw("ubj")).hexdigest())
+    except xgb.core.XGBoostError as error:
+        answer.send(f"failed: {str(error).strip().splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main()
