@@ -4,7 +4,8 @@
 
 Every line of the input is one job: ``{"parameters": {...}, "rounds": 10, "parts": ["0.npz", "1.npz"]}``. A part is
 what one rank reads: `features` of shape (rows, columns) and `label` of shape (rows,), float32; rows may be 0.
-For every job one line goes out: the SHA-256 of its model file, or ``failed: `` and the reason.
+For every job one line goes out, ``model: `` with the SHA-256 of its model file or ``failed: `` with the reason,
+among whatever else XGBoost's tracker prints.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _train(job: Mapping[str, Any], rank: int, tracker: Mapping[str, Any], answer
             )
             booster = xgb.train(job["parameters"], data, job["rounds"])
         if rank == 0:
-            answer.send(hashlib.sha256(booster.save_raw("ubj")).hexdigest())
+            answer.send(f"model: {hashlib.sha256(booster.save_raw('ubj')).hexdigest()}")
     except xgb.core.XGBoostError as error:
         answer.send(f"failed: {str(error).strip().splitlines()[0]}")
 

@@ -1,10 +1,8 @@
 """A job's hyperparameters: parsed, checked against each other, and read as what XGBoost is to be told.
 
-``python -m treering.hyperparameters`` writes ``docs/hyperparameters.md``; with ``--json`` it prints the
-JSON schema. Nothing here imports XGBoost: every rank checks at its start, before anything heavy.
+Nothing here imports XGBoost: every rank checks at its start, before anything heavy.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, Literal, Self, cast, get_args
@@ -358,13 +356,3 @@ def _list(problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return f"{len(problems)} problems with the hyperparameters: " + "; ".join(problems)
-
-
-def _main(arguments: Sequence[str]) -> None:
-    from treering import parameter_docs  # noqa: PLC0415  # only here, and it imports this module
-
-    sys.stdout.write(parameter_docs.json_schema() if "--json" in arguments else parameter_docs.markdown())
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1:])

@@ -1,9 +1,13 @@
-"""``docs/hyperparameters.md`` and the JSON schema, from the same classes that validate."""
+"""``docs/hyperparameters.md`` and the JSON schema, from the same classes that validate.
+
+``python -m treering.parameter_docs`` prints the first, and with ``--json`` the second.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from treering import labels, parameter_rules, tasks
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 _INTRODUCTION = """# Hyperparameters
 
-Written by `python -m treering.hyperparameters > docs/hyperparameters.md`; a test keeps it equal to the code.
+Written by `python -m treering.parameter_docs > docs/hyperparameters.md`; a test keeps it equal to the code.
 
 Only `num_round` has to be given. Every name and value that AWS's XGBoost image accepts is accepted here,
 and everything else that XGBoost 3.4.1 knows. Values are strings, as SageMaker sends them, in the form of
@@ -128,3 +132,7 @@ def _code(names: Iterable[str]) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json_schema() if "--json" in sys.argv[1:] else markdown())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import sys
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from treering.paths import Paths
 
 DEFAULT_PORT = 7171
+_LARGEST = 65535  # where ports end; no host has more ranks or threads
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,4 +63,5 @@ def _parse(text: str, default: object) -> str | float | None:
         number = int(text) if isinstance(default, int) else float(text)
     except ValueError:
         return None
-    return number if 0 < number < math.inf else None
+    largest = _LARGEST if isinstance(number, int) else sys.float_info.max
+    return number if 0 < number <= largest else None

@@ -805,9 +805,9 @@ def test_schema_describes_everything() -> None:
 
 
 def test_docs_are_up_to_date() -> None:
-    """docs/hyperparameters.md is what ``python -m treering.hyperparameters`` writes."""
+    """docs/hyperparameters.md is what ``python -m treering.parameter_docs`` writes."""
     run = subprocess.run(
-        [sys.executable, "-m", "treering.hyperparameters"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "treering.parameter_docs"], capture_output=True, text=True, check=True
     )
     assert (ROOT / "docs" / "hyperparameters.md").read_text() == run.stdout
     assert all(f"`{name}`" in run.stdout for name in (*FIELDS, *ALIASES, *NOT_YET))
