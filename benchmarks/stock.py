@@ -54,13 +54,14 @@ def _train(job: Mapping[str, Any], rank: int, tracker: Mapping[str, Any], answer
     try:
         with collective.CommunicatorContext(**tracker, dmlc_task_id=f"{rank:06d}"):
             data = xgb.QuantileDMatrix(
-                part["features"], label=part["label"], max_bin=job["parameters"].get("max_bin", 256)
+                part["features"], label=part["label"], max_bin=int(job["parameters"].get("max_bin", 256))
             )
             booster = xgb.train(job["parameters"], data, job["rounds"])
         if rank == 0:
             answer.send(f"model: {hashlib.sha256(booster.save_raw('ubj')).hexdigest()}")
     except xgb.core.XGBoostError as error:
-        answer.send(f"failed: {str(error).strip().splitlines()[0]}")
+        reason = str(error).partition("\nStack trace")[0]
+        answer.send(f"failed: {' '.join(reason.split())}")
 
 
 if __name__ == "__main__":

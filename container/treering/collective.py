@@ -7,6 +7,7 @@ XGBoost's tracker, MPI tells the others where it is, and XGBoost's rank is check
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,9 @@ def communicator(world: World, address: str) -> Iterator[None]:
         tracker = RabitTracker(n_workers=world.size, host_ip=address, sortby="task", timeout=_PATIENCE)
         tracker.start()
     where = world.broadcast(tracker.worker_args() if tracker else None)
-    # Task ids are compared as strings.
-    collective.init(**where, dmlc_task_id=f"{world.rank:06d}", dmlc_timeout=_PATIENCE)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints "Task 000000 got rank 0"
+        # Task ids are compared as strings.
+        collective.init(**where, dmlc_task_id=f"{world.rank:06d}", dmlc_timeout=_PATIENCE)
     if collective.get_rank() != world.rank:
         raise RingError(f"XGBoost calls rank {world.rank} of MPI {collective.get_rank()}")
     yield

@@ -157,6 +157,27 @@ def test_models_are_xgboosts(
         )
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate_drop": 0.5, "one_drop": 1},
+        {"colsample_bytree": 0.5, "colsample_bynode": 0.5},
+        {"num_parallel_tree": 3},
+    ],
+)
+def test_options_act_as_in_xgboost(random: np.random.Generator, options: Parameters) -> None:
+    """Dropped trees, drawn columns and forests come out as if XGBoost had computed the gradients."""
+    features = random.standard_normal((4000, 4), np.float32)
+    label = _labels("reg:squarederror", features @ [1, -1, 0.5, 0.2], random)
+    data = xgb.QuantileDMatrix(features, label=label, max_bin=16)
+    model = {"max_depth": 2, "max_bin": 16, "seed": int(random.integers(1000)), **options}
+    made = objectives.make("reg:squarederror", model, World(), label)
+    ours, theirs = (_train(objective, model, data, 10).predict(data) for objective in (made, None))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    plain = _train(made, {"max_depth": 2, "max_bin": 16}, data, 10).predict(data)
+    assert not np.allclose(ours, plain, rtol=1e-5, atol=1e-5) or "num_parallel_tree" in options
+
+
 def test_model_file_knows_its_objective(random: np.random.Generator, tmp_path: Any) -> None:
     """A saved and loaded model predicts probabilities, as one trained by XGBoost alone does."""
     features = random.standard_normal((500, 3), np.float32)

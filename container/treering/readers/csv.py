@@ -70,9 +70,8 @@ class CsvReader:
         return Columns(max(0, layout.columns - first), names)
 
     def survey(self, file: File, start: int, stop: int) -> int:
-        """Number of quote characters in ``[start, stop)``, the header's not among them."""
-        start = max(start, self._layout(file).start)
-        return lines.count(file, start, stop, DOUBLE_QUOTE) if start < stop else 0
+        """Number of quote characters in ``[start, stop)``."""
+        return lines.count(file, start, stop, DOUBLE_QUOTE)
 
     def boundaries(self, file: File, targets: list[int], surveys: list[int]) -> list[int]:
         """For each target the first row start at or after it; the header goes with the first row."""

@@ -41,7 +41,7 @@ class Layout:
     columns
         Cells in each row, label and weight among them; 0 for a file without rows.
     start
-        Offset of the first byte behind the byte order mark and the header; quotes count from here.
+        Offset of the first byte behind the byte order mark and the header.
     names
         The header's names of all columns, or None.
     label
@@ -105,7 +105,7 @@ def layout_of(file: File, *, header: bool, weights: bool) -> Layout:
 
 
 def _delimiter(head: lines.Block) -> tuple[str, list[list[str]]]:
-    """The delimiter that gives the first rows equal lengths and most numbers, and those rows."""
+    """The delimiter that cuts the first rows into equal numbers of cells, and those rows."""
     samples = {}
     for delimiter in DELIMITERS:
         found = itertools.islice(rows(head.data, delimiter), _SAMPLE)
@@ -118,12 +118,11 @@ def _delimiter(head: lines.Block) -> tuple[str, list[list[str]]]:
     return best, samples[best]
 
 
-def _fit(sample: list[list[str]]) -> tuple[bool, bool, float]:
-    """How well a delimiter fits: the same number of cells in all rows, several cells, few of them text."""
+def _fit(sample: list[list[str]]) -> tuple[bool, bool]:
+    """How well a delimiter fits: the same number of cells in all rows, or at least several in one."""
     widths = {len(row) for row in sample}
-    texts = sum(cells.is_text(cell) for row in sample for cell in row)
     several = max(widths, default=0) > 1
-    return several and len(widths) == 1, several, -texts / max(1, sum(map(len, sample)))
+    return several and len(widths) == 1, several
 
 
 def _mostly_text(row: list[str]) -> bool:

@@ -104,7 +104,7 @@ def test_the_delimiter_is_detected(
 
 
 def test_a_comma_with_blanks_is_no_blank_delimiter(write: Write, read_all: ReadAll) -> None:
-    """The delimiter is the one that leaves numbers, though blanks would split the rows as evenly."""
+    """Blanks delimit only where nothing else does."""
     batch = read_all(CsvReader(), write("1, 2, 3\n4, 5, 6\n"))
     np.testing.assert_array_equal(batch.features, [[2, 3], [5, 6]])
 
@@ -198,6 +198,7 @@ GOOD = "1,2,3\n" * 40  # enough to fill several blocks before the mistake
         (GOOD + "1,2,Infinity\n", "train, line 41, column 3:", "a feature has to be finite"),
         (GOOD + "1,1e39,2\n", "train, line 41, column 2:", "found '1e39'"),
         (GOOD + '1,2,"3\n', "train, line 41:", "a quote is opened and never closed"),
+        (GOOD + '1,2,"3', "train, line 41:", "a quote is opened and never closed"),
         (GOOD + '1,2",3\n' + GOOD, "train, line 41, column 2:", "is not a number"),
         (GOOD + '1,"2,3\n' + GOOD, "train, line 41:", "2 columns where"),
         ('1,"' + GOOD * 1000, "train, line 1:", "a quote that is never closed"),
@@ -268,6 +269,13 @@ def test_a_span_inside_a_row_is_refused(write: Write) -> None:
     """Spans that do not begin behind a line end are a bug that would lose a row: they stop the job."""
     with pytest.raises(RuntimeError, match="does not start after a line end"):
         list(CsvReader().read(Span(write("1,2\n3,4\n"), 2, 8)))
+
+
+def test_a_byte_order_mark_inside_a_file_is_text(write: Write, read_all: ReadAll) -> None:
+    """Files that were put together stay unreadable where a span happens to begin at the second one."""
+    for target in (0, 8):
+        with pytest.raises(UserError, match=r"^train, line 3, column 1: '\ufeff5' is not a number"):
+            read_all(CsvReader(), write("1,2\n3,4\n\ufeff5,6\n"), [target])
 
 
 def test_no_column_is_copied_twice(write: Write) -> None:

@@ -1,0 +1,100 @@
+"""`treering.schema`: what can be judged without other ranks; the rest is in ``tests/mpi/world``."""
+
+from __future__ import annotations
+
+import pytest
+
+from treering.errors import UserError
+from treering.hyperparameters import Hyperparameters
+from treering.readers.batch import Columns
+from treering.schema import Labels, check_labels, same_columns
+
+_NAMED = Columns(3, ("age", "height", "width"))
+
+
+@pytest.mark.parametrize(
+    ("train", "other"),
+    [
+        (Columns(3), Columns(3)),
+        (_NAMED, _NAMED),
+        (_NAMED, Columns(3)),
+        (Columns(3), _NAMED),
+    ],
+)
+def test_equal_columns_pass(train: Columns, other: Columns) -> None:
+    """Names count where both channels have them; the result is what training uses."""
+    assert same_columns(train, other, "validation") == train
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (Columns(3, ("age", "width", "height")), ["2: 'width'", "3: 'height'", "2: 'height'"]),
+        (Columns(3, ("age", "height", "depth")), ["3: 'depth'", "3: 'width'"]),
+        (Columns(2, ("age", "height")), ["has 2 feature columns", "3: 'width'"]),
+        (Columns(4, ("age", "height", "width", "more")), ["has 4 feature columns", "4: 'more'"]),
+        (Columns(4), ["has 4 feature columns", "train 3"]),
+    ],
+)
+def test_a_channel_with_other_columns_is_told(other: Columns, told: list[str]) -> None:
+    """The sentence names the channel and the columns that differ, with their positions."""
+    with pytest.raises(UserError) as raised:
+        same_columns(_NAMED, other, "validation")
+    assert str(raised.value).startswith("channel validation has ")
+    for part in told:
+        assert part in str(raised.value)
+
+
+def test_a_thousand_differences_are_still_one_sentence() -> None:
+    """Only the first few columns that differ are listed."""
+    names = [tuple(f"{letter}{number}" for number in range(1000)) for letter in "ab"]
+    with pytest.raises(UserError) as raised:
+        same_columns(Columns(1000, names[0]), Columns(1000, names[1]), "validation")
+    assert len(str(raised.value)) < 300
+
+
+def _chosen(objective: str, **more: str) -> Hyperparameters:
+    return Hyperparameters.parse({"objective": objective, "num_round": "1", **more})
+
+
+def test_labels_of_the_domain_pass() -> None:
+    """Nothing is raised for labels that the objective can learn from."""
+    check_labels(Labels(10, 0.0, 1.0, whole=True), _chosen("binary:logistic"), "train")
+    check_labels(Labels(10, -5.5, 7.0, whole=False), _chosen("reg:squarederror"), "train")
+    check_labels(Labels(10, 0.0, 2.0, whole=True), _chosen("multi:softmax", num_class="3"), "train")
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "told"),
+    [
+        (Labels(10, 0.0, 3.0, whole=True), {"objective": "multi:softmax", "num_class": "3"}, "label 3"),
+        (
+            Labels(10, 0.0, 1.0, whole=False),
+            {"objective": "multi:softmax", "num_class": "3"},
+            "whole numbers",
+        ),
+        (Labels(10, -1.0, 1.0, whole=True), {"objective": "binary:logistic"}, "label -1"),
+        (Labels(10, 0.0, 2.0, whole=True), {"objective": "reg:gamma"}, "label 0"),
+        (Labels(10, 0.0, 40.0, whole=True), {"objective": "rank:ndcg"}, "label 40"),
+    ],
+)
+def test_labels_outside_the_domain_are_told(labels: Labels, given: dict[str, str], told: str) -> None:
+    """The sentence names the channel, the label and the objective."""
+    with pytest.raises(UserError) as raised:
+        check_labels(labels, _chosen(**given), "validation")
+    assert str(raised.value).startswith("channel validation: ")
+    assert told in str(raised.value)
+    assert given["objective"] in str(raised.value)
+
+
+def test_a_metric_has_a_domain_of_its_own() -> None:
+    """Labels that suit the objective may not suit what is to be evaluated."""
+    chosen = _chosen("rank:pairwise", eval_metric="map")
+    with pytest.raises(UserError, match=r"label 2 .* eval_metric map"):
+        check_labels(Labels(10, 0.0, 2.0, whole=True), chosen, "validation")
+
+
+def test_relevances_without_exponential_gain_may_be_any() -> None:
+    """The limit on relevances comes from the exponential gain alone."""
+    chosen = _chosen("rank:ndcg", ndcg_exp_gain="false")
+    check_labels(Labels(10, 0.0, 40.5, whole=False), chosen, "train")
