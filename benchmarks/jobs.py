@@ -24,7 +24,7 @@ from treering.job import Channel
 from treering.paths import Paths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.layouts import Case, File, Layout
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import xgboost as xgb
 from scipy import sparse
 
-from treering import artifacts, collective, cuts, matrix, objectives, readers, schema, shard, training
+from treering import artifacts, collective, cuts, losses, matrix, objectives, readers, schema, shard, training
 from treering.cluster import Cluster
 from treering.errors import UserError
 from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
@@ -48,7 +48,7 @@ def run(world: World, config: JobConfig, chosen: Hyperparameters, paths: Paths) 
     threads = chosen.nthread or int(os.environ.get(THREADS_VARIABLE, "1"))
     pa.set_cpu_count(threads)
     place = _place(world, config)
-    schema.agree_settings(world, place.host, chosen.model_dump())
+    schema.agree_settings(world, place.host, _settings(chosen))
     _refuse_unsupported(world, chosen)
     shards = _load(world, place, config, chosen, paths)
     labels = schema.agree_labels(world, shards["train"].label)
@@ -78,6 +78,14 @@ def _refuse_unsupported(world: World, chosen: Hyperparameters) -> None:
     if world.rank == 0:
         for note in chosen.notes:
             log.info("%s", note)
+
+
+def _settings(chosen: Hyperparameters) -> dict[str, object]:
+    """What all hosts must have alike, besides versions."""
+    settings = chosen.model_dump()
+    if chosen.reproducible != "false":
+        settings["the processor's exp and log (reproducible=false trains on a mix)"] = losses.fingerprint()
+    return settings
 
 
 def _place(world: World, config: JobConfig) -> Place:

@@ -35,6 +35,7 @@ The base score, on the scale of predictions, is one of:
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -267,6 +268,18 @@ class Softmax:
         logarithms = [math.log(share + _EPSILON) for share in shares]
         centre = math.fsum(logarithms) / self.outputs
         return [float(np.float32(logarithm - centre)) for logarithm in logarithms]
+
+
+def fingerprint() -> str:
+    """A digest of this machine's exponentials and logarithms: hosts with equal ones compute equal bits.
+
+    The C library chooses its code by the processor (fused multiply-add or not, say), and the last bit may
+    differ between choices. 2^16 float32 arguments of each function tell them apart.
+    """
+    arguments = np.linspace(-30, 30, 2**16, dtype=np.float32)
+    digest = hashlib.sha256(numexpr.evaluate("exp(x)", {"x": arguments}, {}).tobytes())
+    digest.update(numexpr.evaluate("log(x)", {"x": np.exp2(arguments)}, {}).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _evaluate(expression: str, names: Mapping[str, Any], out: Floats) -> Floats:

@@ -54,7 +54,7 @@ def order_statistics(world: World, parts: Sequence[Floats], counts: Counts, max_
         enough = world.allreduce(np.array(up_to, np.int64)[apart]) > wanted[apart]
         high[apart] = np.where(enough, middle[apart], high[apart])
         low[apart] = np.where(enough, low[apart], middle[apart] + 1)
-    return _values(low)
+    return _values(low) + np.float32(0)  # adding turns -0.0 into 0.0
 
 
 def _bracket(world: World, parts: Sequence[Floats], counts: Counts, wanted: Counts) -> tuple[Keys, Keys]:
@@ -74,7 +74,7 @@ def _bracket(world: World, parts: Sequence[Floats], counts: Counts, wanted: Coun
 
 def _keys(values: Floats) -> Keys:
     """Unsigned integers in the order of the values: sign bit flipped, negative ones inverted."""
-    bits = (values + np.float32(0)).view(np.uint32)  # adding turns -0.0 into 0.0
+    bits = values.view(np.uint32)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 

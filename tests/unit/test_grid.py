@@ -89,6 +89,14 @@ def test_rounding_is_to_the_nearest_multiple(random: np.random.Generator) -> Non
     np.testing.assert_array_equal(snapped[large], values[large])
 
 
+def test_step_is_the_documented_one() -> None:
+    """2^(ceil(log2 N) + ceil(log2 M) - 53), powers of two themselves not rounded up further."""
+    assert grid.step(1024, 1.0) == 2.0**-43
+    assert grid.step(1025, 1.0) == 2.0**-42
+    assert grid.step(1024, 1.25) == 2.0**-42
+    assert grid.step(1, 0.5) == 2.0**-54
+
+
 def test_few_rows_change_nothing(random: np.random.Generator) -> None:
     """Where the step is finer than every value's last bit, values keep all their bits."""
     values = random.uniform(0.5, 2, 1000).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numexpr
@@ -132,3 +133,15 @@ def test_unknown_objective() -> None:
     """There is no loss for what XGBoost alone can compute."""
     with pytest.raises(KeyError):
         losses.make("rank:ndcg", {})
+
+
+def test_the_fingerprint_is_the_machine_s_own_and_stable() -> None:
+    """The same processor says the same twice, whatever number of threads computes it."""
+    before = numexpr.set_num_threads(1)
+    try:
+        alone = losses.fingerprint()
+        numexpr.set_num_threads(2)
+        assert losses.fingerprint() == alone
+    finally:
+        numexpr.set_num_threads(before)
+    assert re.fullmatch("[0-9a-f]{16}", alone)

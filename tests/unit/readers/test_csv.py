@@ -274,7 +274,7 @@ def test_a_span_inside_a_row_is_refused(write: Write) -> None:
 def test_a_byte_order_mark_inside_a_file_is_text(write: Write, read_all: ReadAll) -> None:
     """Files that were put together stay unreadable where a span happens to begin at the second one."""
     for target in (0, 8):
-        with pytest.raises(UserError, match=r"^train, line 3, column 1: '\ufeff5' is not a number"):
+        with pytest.raises(UserError, match=r"^train, line 3, column 1: '\\ufeff5' is not a number"):
             read_all(CsvReader(), write("1,2\n3,4\n\ufeff5,6\n"), [target])
 
 
