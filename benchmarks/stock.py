@@ -14,6 +14,7 @@ import hashlib
 import json
 import multiprocessing
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,13 @@ from xgboost import collective
 from xgboost.tracker import RabitTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 _DEADLINE = 120.0  # seconds for one job
+_GRACE = 5.0  # seconds for a rank to end once the job has
+_PAUSE = 0.02  # seconds
 
 
 def main() -> None:
@@ -43,9 +47,19 @@ def main() -> None:
         ]
         for rank in ranks:
             rank.start()
-        print(ours.recv() if ours.poll(_DEADLINE) else "failed: no answer", flush=True)
+        print(_answer(ours, ranks), flush=True)
         for rank in ranks:
-            rank.join(_DEADLINE)
+            rank.join(_GRACE)
+            rank.kill()  # XGBoost may wait for a lost rank for ever
+
+
+def _answer(ours: Connection, ranks: Sequence[BaseProcess]) -> str:
+    """What the first rank says to it, or that there will be no answer."""
+    ends = time.monotonic() + _DEADLINE
+    while time.monotonic() < ends and not any(rank.exitcode for rank in ranks):
+        if ours.poll(_PAUSE):
+            return str(ours.recv())
+    return "failed: a rank died" if any(rank.exitcode for rank in ranks) else "failed: no answer"
 
 
 def _train(job: Mapping[str, Any], rank: int, tracker: Mapping[str, Any], answer: Connection) -> None:

@@ -13,9 +13,10 @@ import pyarrow as pa
 import xgboost as xgb
 from scipy import sparse
 
-from treering import artifacts, collective, cuts, losses, matrix, objectives, readers, schema, shard, training
+from treering import artifacts, collective, cuts, losses, matrix, objectives, schema, shard, training
 from treering.cluster import Cluster
 from treering.errors import UserError
+from treering.readers import formats
 from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
 from treering.sampling import Sampler
 from treering.shard import Place, Shard
@@ -105,7 +106,7 @@ def _load(
             place,
             channel,
             paths.channel(name),
-            functools.partial(readers.reader_for, channel.content_type, csv_weights=chosen.csv_weights),
+            functools.partial(formats.reader_for, channel.content_type, csv_weights=chosen.csv_weights),
         )
         labels = schema.agree_labels(world, loaded.label)
         schema.check_labels(labels, chosen, name)

@@ -6,10 +6,11 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from treering import channels, job, readers
+from treering import channels, job
 from treering.cluster import Cluster
 from treering.hyperparameters import Hyperparameters
 from treering.launch import Launch
+from treering.readers import formats
 from treering.settings import Settings
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _resolve_channel(channel: Channel, launch: Launch, chosen: Hyperparameters) 
     listings = [listing if host == cluster.me or not alone else [] for host in cluster.hosts]
     groups = channels.group_ranks(channel, folder, cluster.hosts, listings, launch.settings.ranks_per_host)
     names = [name for name, _ in listing]
-    reader = readers.reader_for(channel.content_type, names, csv_weights=chosen.csv_weights)
+    reader = formats.reader_for(channel.content_type, names, csv_weights=chosen.csv_weights)
     spans = channels.divide(groups, reader, channels.run_alone, lambda _: True)
     return PlannedChannel(
         channel.name,

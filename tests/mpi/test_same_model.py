@@ -234,7 +234,7 @@ def test_predictions_are_those_of_plain_xgboost(
     features[random.random(features.shape) < 0.1] = np.nan
     label = _label(random, objective, (features - 10) / np.float32(5))
     parameters = {"objective": objective, **more}
-    model = Jobs(tmp_path, features, label, parameters).model([np.arange(label.size)], "--hosts=2")
+    model = Jobs(tmp_path, features, label, parameters).model([np.arange(label.size)])
     data = xgb.QuantileDMatrix(features, label, max_bin=32)
     plain = xgb.train(parameters | {"max_depth": 4, "max_bin": 32}, data, _ROUNDS)
     expected = plain.predict(xgb.DMatrix(features))

@@ -169,10 +169,11 @@ def test_a_host_without_files_of_a_replicated_channel_reads_nothing() -> None:
 def test_replicated_hosts_that_differ_are_told(other: Names, told: str) -> None:
     """A missing, further or differing file is named, with the two hosts."""
     names: Names = [("a", 1), ("b", 2)]
-    with pytest.raises(PlatformError) as raised:
-        _groups("FullyReplicated", [names, names, other])
-    assert "channel train is FullyReplicated" in str(raised.value)
-    assert told in str(raised.value)
+    for listings in ([names, names, other], [names, [], other], [names, other]):
+        with pytest.raises(PlatformError) as raised:
+            _groups("FullyReplicated", listings)
+        assert "channel train is FullyReplicated" in str(raised.value)
+        assert told.replace("algo-3", f"algo-{len(listings)}") in str(raised.value)
 
 
 def test_sharded_hosts_keep_their_files() -> None:

@@ -50,6 +50,7 @@ def _run(program: str) -> Any:
         check=False,
         capture_output=True,
         text=True,
+        input="nothing of this is for the children",
         timeout=_DEADLINE,
     )
     assert done.returncode == 0, done.stderr

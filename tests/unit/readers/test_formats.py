@@ -9,8 +9,8 @@ import pytest
 from pyarrow import parquet
 
 from treering.errors import UserError
-from treering.readers import CONTENT_TYPES, reader_for
 from treering.readers.csv import CsvReader
+from treering.readers.formats import CONTENT_TYPES, reader_for
 from treering.readers.libsvm import LibsvmReader
 from treering.readers.parquet import ParquetReader
 
