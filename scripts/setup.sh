@@ -51,7 +51,7 @@ UV=$(scripts/uv.sh)
 say "preparing .venv"
 make_venv
 rm -f "$STAMP"
-"$UV" pip sync --quiet --python .venv --require-hashes requirements-dev.lock
+"$UV" pip sync --quiet --python .venv --compile-bytecode --require-hashes requirements-dev.lock
 # The build backend stands in the lock, so nothing unlocked is fetched for building.
 "$UV" pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 recipe >"$STAMP"

@@ -165,7 +165,7 @@ def test_all_ended_waits_no_longer_than_asked() -> None:
     async def main():
         children = Children()
         found = [await children.all_ended(0)]
-        children.start(["sleep", "1000"], os.environ)
+        children.start(["sleep", "100"], os.environ)
         found.append(await children.all_ended(0.05))
         children.kill_all()
         found.append(await children.all_ended(30))
@@ -183,7 +183,7 @@ def test_kill_all_ends_children_and_what_they_started(state: str) -> None:
         children = Children()
         shown, stdout = pipe()
         ignore = "trap '' TERM INT HUP; " * ({state!r} == "ignoring")
-        script = ignore + "sleep 1000 & echo $!; exec sleep 1000"
+        script = ignore + "sleep 100 & echo $!; exec sleep 100"
         pid, ended = children.start(["sh", "-c", script], os.environ, stdout=stdout)
         os.close(stdout)
         grandchild = int(os.read(shown, 100))
@@ -206,7 +206,7 @@ def test_a_child_that_ends_takes_what_it_started_along() -> None:
     async def main():
         children = Children()
         shown, stdout = pipe()
-        pid, ended = children.start(["sh", "-c", "sleep 1000 & kill -9 $$"], os.environ, stdout=stdout)
+        pid, ended = children.start(["sh", "-c", "sleep 100 & kill -9 $$"], os.environ, stdout=stdout)
         os.close(stdout)
         code = await ended
         return code, os.read(shown, 1).decode()  # the end of the pipe: nobody holds it any more
@@ -225,7 +225,7 @@ def test_orphans_are_reaped() -> None:
         # the orphan leads a session of its own, and ends when it is told, after its parent
         orphan = f"import os; os.setsid(); os.read({told}, 1); os._exit(9)"
         parent = f"import os, sys; p = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, '-c', {orphan!r}]); os.write({hold}, str(p).encode()); os._exit(4)"
-        waiting = children.start(["sleep", "1000"], os.environ)[1]
+        waiting = children.start(["sleep", "100"], os.environ)[1]
         code = await children.start([PYTHON, "-c", parent], os.environ, (told, hold))[1]
         pid = int(os.read(go, 100))
         os.write(tell, b"x")

@@ -50,9 +50,17 @@ def test_a_failure_arrives_whole() -> None:
     assert Failure.from_json(message["failure"]) == expected
 
 
+def test_a_rank_says_that_it_is_done() -> None:
+    """The end of the work is a message of its own, so that a silent exit is no success."""
+    ours, theirs = socket.socketpair()
+    with ours, _start("reporter.done()", theirs):
+        theirs.close()
+        assert decode(_heard(ours)) == {"type": "done"}
+
+
 def test_a_rank_without_a_supervisor_reports_to_nobody() -> None:
     """A rank that was started by hand goes on without a complaint."""
-    with _start(_REPORT + "print('on')", None, "sentence", "0") as rank:
+    with _start(_REPORT + "reporter.done(); print('on')", None, "sentence", "0") as rank:
         assert rank.stdout is not None
         assert rank.stdout.read() == b"on\n"
     assert rank.returncode == 0
@@ -62,7 +70,7 @@ def test_a_supervisor_that_is_gone_is_no_further_trouble() -> None:
     """The report is dropped; the rank neither raises nor dies of it."""
     ours, theirs = socket.socketpair()
     ours.close()
-    with theirs, _start(2 * _REPORT + "print('on')", theirs, "sentence", "2000000") as rank:
+    with theirs, _start(2 * _REPORT + "reporter.done(); print('on')", theirs, "sentence", "2000000") as rank:
         assert rank.stdout is not None
         assert rank.stdout.read() == b"on\n"
     assert rank.returncode == 0
@@ -71,7 +79,7 @@ def test_a_supervisor_that_is_gone_is_no_further_trouble() -> None:
 def test_what_a_rank_starts_does_not_hold_the_socket() -> None:
     """The supervisor sees the end of the rank, though a program that it started lives on."""
     program = (
-        "child = subprocess.Popen(['sleep', '1000'], close_fds=False, stdout=subprocess.DEVNULL)\n"
+        "child = subprocess.Popen(['sleep', '100'], close_fds=False, stdout=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True)\nos._exit(0)"
     )
     ours, theirs = socket.socketpair()
