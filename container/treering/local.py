@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from treering.job import Channel
 
+_MARKER = ".treering-local"  # in every output folder: what is in there may be replaced by the next run
 _LOOPBACK = "127.0.0.1"
 _GRACE = 15.0  # seconds that hosts may stay behind the first one to end, before they are killed
 _STOP_GRACE = 10.0  # seconds after Ctrl-C
@@ -75,6 +76,7 @@ def prepare(local: LocalJob) -> None:
     for name, (_, source) in local.channels.items():
         if not source.exists():
             raise UserError(f"channel {name}: {source} does not exist")
+    _claim(local.output)
     for stale in (local.output / "hosts", local.output / "logs", local.output / "output"):
         shutil.rmtree(stale, ignore_errors=True)
     (local.output / "model").mkdir(parents=True, exist_ok=True)
@@ -89,6 +91,15 @@ def prepare(local: LocalJob) -> None:
         paths.output_data.symlink_to(local.output.resolve() / "output" / "data")
         for channel, source in local.channels.values():
             _link_channel(channel, source.resolve(), paths, index, local.hosts)
+
+
+def _claim(output: Path) -> None:
+    """Mark the output folder as ours; raises UserError rather than clear one that holds something else."""
+    marker = output / _MARKER
+    if output.is_dir() and any(output.iterdir()) and not marker.exists():
+        raise UserError(f"--output {output} holds files of something else; name a new or an empty folder")
+    output.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def _write_config(local: LocalJob, host: str, paths: Paths) -> None:

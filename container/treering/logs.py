@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
@@ -15,6 +16,8 @@ def to_stdout(who: str) -> None:
     who
         Stands in every line, such as ``algo-2`` or ``algo-2 rank=1(2)``.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
     handler = logging.StreamHandler(sys.stdout)
     formatter = logging.Formatter(f"%(asctime)s {who} %(message)s", "%H:%M:%S")
     formatter.converter = time.gmtime

@@ -88,7 +88,7 @@ def make(
     UserError
         When a weight is negative or not finite, or all are 0.
     """
-    numexpr.set_num_threads(threads)
+    numexpr.set_num_threads(min(threads, numexpr.MAX_THREADS))  # it prints and ignores any larger number
     if stand_in:
         label, weight = label[:0], None if weight is None else weight[:0]
     _check_weights(world, weight)

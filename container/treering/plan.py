@@ -113,6 +113,8 @@ def _resolve_channel(channel: Channel, launch: Launch, chosen: Hyperparameters) 
     listings = [listing if host == cluster.me or not alone else [] for host in cluster.hosts]
     groups = channels.group_ranks(channel, folder, cluster.hosts, listings, launch.settings.ranks_per_host)
     names = [name for name, _ in listing]
+    if not alone:
+        channels.require_files(channel.name, folder, groups)
     reader = formats.reader_for(channel.content_type, names, csv_weights=chosen.csv_weights)
     spans = channels.divide(groups, reader, channels.run_alone, lambda _: True)
     return PlannedChannel(

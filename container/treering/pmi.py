@@ -85,32 +85,39 @@ class KeyValues:
         await passed
 
 
-async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, space: KeyValues) -> None:
-    """Answer one rank until it finalises or goes away; raises PmiError on an abort or on garbage."""
-    while line := await _next_line(reader):
-        request = dict(pair.split("=", 1) for pair in line.decode("latin-1").split() if "=" in pair)
+class Session:
+    """One rank's conversation with its supervisor."""
+
+    def __init__(self, space: KeyValues) -> None:
+        self._space = space
+        self.is_inside = False  # between MPI_Init and MPI_Finalize: others may wait for this rank
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer until the rank goes away; raises PmiError on an abort or on garbage."""
+        while line := await _next_line(reader):
+            request = dict(pair.split("=", 1) for pair in line.decode("latin-1").split() if "=" in pair)
+            writer.write((await self._answer(request, line)).encode("latin-1") + b"\n")
+
+    async def _answer(self, request: Mapping[str, str], line: bytes) -> str:
         command = request.get("cmd", "")
         match command:
             case "put" if {"key", "value"} <= request.keys():
-                space.put(request["key"], request["value"])
-                reply = "cmd=put_result rc=0 msg=success"
+                self._space.put(request["key"], request["value"])
+                return "cmd=put_result rc=0 msg=success"
             case "get" if "key" in request:
-                value = space.get(request["key"])
-                reply = (
-                    "cmd=get_result rc=-1 msg=key_not_found value=unknown"
-                    if value is None
-                    else f"cmd=get_result rc=0 msg=success value={value}"
-                )
+                value = self._space.get(request["key"])
+                if value is None:
+                    return "cmd=get_result rc=-1 msg=key_not_found value=unknown"
+                return f"cmd=get_result rc=0 msg=success value={value}"
             case "barrier_in":
-                await space.fence()
-                reply = "cmd=barrier_out rc=0"
+                await self._space.fence()
+                return "cmd=barrier_out rc=0"
             case "abort":
                 raise PmiError(f"it aborted with exit code {request.get('exitcode', 'unknown')}")
             case _ if command in _REPLIES:
-                reply = _REPLIES[command]
-            case _:
-                raise PmiError(f"an unknown request: {line[:80]!r}")
-        writer.write(reply.encode("latin-1") + b"\n")
+                self.is_inside = command != "finalize"
+                return _REPLIES[command]
+        raise PmiError(f"an unknown request: {line[:80]!r}")
 
 
 async def _next_line(reader: asyncio.StreamReader) -> bytes:

@@ -54,6 +54,14 @@ class _Member:
     pairs: dict[str, str] | None = None  # what it brought to the current fence
 
 
+def read_failure(value: object) -> Failure:
+    """A failure out of a message; raises FrameError when it is none."""
+    try:
+        return Failure.from_json(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FrameError(f"no failure: {error!r}") from error
+
+
 class Coordinator:
     """The first host's side of the rendezvous; lives in its supervisor's event loop.
 
@@ -99,7 +107,7 @@ class Coordinator:
 
     async def drain(self) -> None:
         """Return once every host has heard the outcome and left, or has had the time to."""
-        if self._verdict and self._verdict.kind is not Kind.RING:
+        if self._verdict and self._verdict.kind not in {Kind.RING, Kind.STOPPED}:
             await self._until(lambda: not self._missing(), _GATHER)
         others = [member for host, member in self._members.items() if host != self._cluster.me]
         await self._until(lambda: all(member.gone for member in others), _LEAVE)
@@ -157,15 +165,18 @@ class Coordinator:
         return None
 
     async def _converse(self, host: str, member: _Member) -> None:
+        """Listen to a host that has joined, to its end; one that ends too soon or talks garbage fails the job."""
+        ending = "its supervisor ended without a word (was it killed?)"
         try:
             while (message := await member.connection.receive()) is not None:
                 member.heard = time.monotonic()
                 self._handle(host, member, message)
-        finally:
-            member.gone = True
-            self._changed.set()
-            if not self._finished and not self._verdict:
-                self.blame(Failure(Kind.DIED, host, "its supervisor ended without a word (was it killed?)"))
+        except FrameError as error:
+            ending = f"its supervisor sent what is no message ({error})"
+        member.gone = True
+        self._changed.set()
+        if not self._finished and not self._verdict:
+            self.blame(Failure(Kind.DIED, host, ending))
 
     def _handle(self, host: str, member: _Member, message: Message) -> None:
         match message:
@@ -174,8 +185,8 @@ class Coordinator:
             case {"type": "fence", "pairs": dict(pairs)}:
                 member.pairs = pairs
                 self._pass_fence()
-            case {"type": "failed", "failure": dict(failure)}:
-                self.blame(Failure.from_json(failure))
+            case {"type": "failed", "failure": failure}:
+                self.blame(read_failure(failure))
             case {"type": "done"}:
                 member.done = True
                 self._finish()

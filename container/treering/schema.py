@@ -85,7 +85,8 @@ def agree_columns(
     """
     variants: dict[tuple[int, tuple[str, ...] | None], str] = {}
     for file, columns in seen:
-        variants.setdefault((columns.count, columns.names), file.name)
+        if columns.count:  # a file without rows has no say
+            variants.setdefault((columns.count, columns.names), file.name)
     packed = [[count, names, name, host] for (count, names), name in variants.items()]
     everybody = [variant for of_rank in world.allgather(packed) for variant in of_rank]
     widest = int(world.allreduce(np.array([width], np.int64), "max")[0])
@@ -113,8 +114,8 @@ def _describe(count: int, names: list[str] | None, others: list[str] | None) -> 
     return f"{count} feature columns ({', '.join(apart[:_SHOWN]) or 'none besides'})"
 
 
-def same_columns(train: Columns, other: Columns, channel: str) -> Columns:
-    """Check another channel against the training columns; a narrower sparse channel is widened.
+def same_columns(train: Columns, other: Columns, channel: str, *, sparse: bool) -> Columns:
+    """Check another channel against the training columns; only a `sparse` one may use fewer of them.
 
     Raises UserError when names or numbers differ.
     """
@@ -123,7 +124,7 @@ def same_columns(train: Columns, other: Columns, channel: str) -> Columns:
             f"channel {channel} has {_describe(other.count, list(other.names), list(train.names))}, but "
             f"channel train has {_describe(train.count, list(train.names), list(other.names))}"
         )
-    if other.count > train.count or (other.names and other.count != train.count):
+    if other.count > train.count or (other.count < train.count and not sparse):
         raise UserError(f"channel {channel} has {other.count} feature columns, channel train {train.count}")
     return train
 

@@ -7,6 +7,7 @@ stays responsive while ranks compute.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -23,7 +24,7 @@ from treering.launch import Launch, rank_environment
 from treering.link import Link, dial
 from treering.paths import Paths
 from treering.processes import PARENT_VARIABLE, Children, describe_exit, die_with_parent
-from treering.rendezvous import Coordinator
+from treering.rendezvous import Coordinator, read_failure
 from treering.report import STATUS_VARIABLE
 from treering.settings import Settings
 
@@ -161,11 +162,17 @@ class _Supervisor:
                 self._launch.command, environ, (its_wires.fileno(), its_status.fileno())
             )
         reports = asyncio.get_running_loop().create_task(self._hear_rank(status))
-        serving = asyncio.get_running_loop().create_task(self._serve_pmi(wires, space))
+        session = pmi.Session(space)
+        serving = asyncio.get_running_loop().create_task(self._serve_pmi(wires, session))
         code = await ended
+        with contextlib.suppress(
+            OSError
+        ):  # its last words are in the socket; a helper that holds it adds none
+            status.shutdown(socket.SHUT_RD)
         reported, done = await reports
         serving.cancel()  # a rank that died inside a fence would have it wait for ever
-        if reported is None and (code != 0 or (self._launch.reports_done and not done)):
+        unfinished = session.is_inside or (self._launch.reports_done and not done)
+        if reported is None and (code != 0 or unfinished):
             hint = "; the kernel does so when memory runs out" if code == -signal.SIGKILL else ""
             reported = Failure(
                 Kind.DIED,
@@ -182,19 +189,19 @@ class _Supervisor:
         failure, done = None, False
         while (message := await connection.receive()) is not None:
             match message:
-                case {"type": "failed", "failure": dict(reported)}:
-                    failure = Failure.from_json(reported)
+                case {"type": "failed", "failure": reported}:
+                    failure = read_failure(reported)
                     self._fail(failure)
                 case {"type": "done"}:
                     done = True
         await connection.close()
         return failure, done
 
-    async def _serve_pmi(self, wires: socket.socket, space: pmi.KeyValues) -> None:
+    async def _serve_pmi(self, wires: socket.socket, session: pmi.Session) -> None:
         """Answer a rank's MPI library until the rank ends."""
         reader, writer = await asyncio.open_connection(sock=wires, limit=LIMIT)
         try:
-            await pmi.serve(reader, writer, space)
+            await session.serve(reader, writer)
         except (pmi.PmiError, ConnectionError) as error:
             log.warning("a rank's MPI library gave up: %s", error)  # its exit code ends the job
         finally:
@@ -231,6 +238,8 @@ class _Supervisor:
             self._outcome.set_result(failure)
 
     async def _end(self, failure: Failure | None) -> int:
+        # Nothing changes the outcome any more; asyncio would restore the default handlers on its way out.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         self._children.kill_all()
         if failure is not None:
             log.error("%s", failure.headline)

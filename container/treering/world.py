@@ -17,6 +17,8 @@ import numpy as np
 from treering.errors import PeerLostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 mpi4py.rc.finalize = (
@@ -49,7 +51,7 @@ class World:
 
     def barrier(self) -> None:
         """Return once every rank has called."""
-        self._wait(self._communicator.Ibarrier())
+        self._wait(self._communicator.Ibarrier)
 
     def allreduce[T: np.generic](self, values: NDArray[T], op: Op = "sum") -> NDArray[T]:
         """Combine equally shaped arrays of all ranks element by element; returns a new array.
@@ -59,21 +61,18 @@ class World:
         """
         values = np.ascontiguousarray(values)
         result = np.empty_like(values)
-        self._wait(self._communicator.Iallreduce(values, result, _OPS[op]))
+        self._wait(self._communicator.Iallreduce, values, result, _OPS[op])
         return result
 
     def allgather_arrays[T: np.generic](self, values: NDArray[T]) -> list[NDArray[T]]:
         """Every rank's one-dimensional array, in rank order; lengths may differ, the dtype may not."""
         values = np.ascontiguousarray(values)
         counts = np.empty(self.size, np.int64)
-        self._wait(self._communicator.Iallgather(np.array([values.nbytes], np.int64), counts))
+        self._wait(self._communicator.Iallgather, np.array([values.nbytes], np.int64), counts)
         gathered = np.empty(int(counts.sum()), np.uint8)
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        self._wait(
-            self._communicator.Iallgatherv(
-                [values.view(np.uint8).reshape(-1), MPI.BYTE], [gathered, counts, starts, MPI.BYTE]
-            )
-        )
+        mine = [values.view(np.uint8).reshape(-1), MPI.BYTE]
+        self._wait(self._communicator.Iallgatherv, mine, [gathered, counts, starts, MPI.BYTE])
         return [
             gathered[start : start + count].view(values.dtype)
             for start, count in zip(starts, counts, strict=True)
@@ -92,9 +91,9 @@ class World:
             else np.empty(0, np.uint8)
         )
         length = np.array([packed.size], np.int64)
-        self._wait(self._communicator.Ibcast(length, root))
+        self._wait(self._communicator.Ibcast, length, root)
         buffer = packed.copy() if self.rank == root else np.empty(int(length[0]), np.uint8)
-        self._wait(self._communicator.Ibcast(buffer, root))
+        self._wait(self._communicator.Ibcast, buffer, root)
         return json.loads(buffer.tobytes())
 
     def leave(self) -> None:
@@ -102,9 +101,11 @@ class World:
         self.barrier()
         MPI.Finalize()
 
-    def _wait(self, request: MPI.Request) -> None:
+    def _wait(self, start: Callable[..., MPI.Request], *arguments: object) -> None:
+        """Start a non-blocking collective and see it through."""
         pause = _FIRST_PAUSE
         try:
+            request = start(*arguments)
             while not request.Test():
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -230,6 +230,48 @@ def test_a_frozen_host_is_lost_and_named(ring: Ring, victim: str) -> None:
     ring.hosts[victim].process.kill()
 
 
+def test_a_helper_that_outlives_its_rank_hides_nothing(ring: Ring) -> None:
+    """A process that a dead rank left in a session of its own holds its sockets: the death is told all the same."""
+    text = (
+        "import os, signal, pathlib; from treering.report import Reporter; r = Reporter(os.environ); "
+        + _MEET
+        + "\nif world.rank == 1:\n"
+        + "    helper = os.fork()\n"
+        + "    if helper == 0: os.setsid(); signal.alarm(100); signal.pause()\n"
+        + "    p = pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'], 'helper'); p.write_text(str(helper))\n"
+        + "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        + "signal.pause()"
+    )
+    ring.start(2, _program(text), _PATIENT)
+    assert set(ring.wait().values()) == {1}
+    helper = int((ring.hosts["algo-2"].base / "helper").read_text())
+    assert psutil.pid_exists(helper), "the job waited for the helper"
+    os.kill(helper, signal.SIGKILL)
+    for host in ring.hosts.values():
+        assert host.failure.startswith("algo-2: rank 1 "), host.failure
+
+
+def test_a_rank_that_leaves_without_finalizing_is_told(ring: Ring) -> None:
+    """Exit code 0 between MPI_Init and MPI_Finalize leaves the others waiting: it is a failure, and named."""
+    ring.start(2, _program(_MEET + "\nif world.rank == 1: import os; os._exit(0)\nworld.leave()"), _PATIENT)
+    assert set(ring.wait().values()) == {1}
+    for host in ring.hosts.values():
+        assert host.failure.startswith("algo-2: rank 1 "), host.failure
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_sigterm_on_the_way_out_changes_nothing(ring: Ring, attempt: int) -> None:
+    """Compose stops the others as soon as the first host has ended: their exit code stays 0 to the very end."""
+    del attempt
+    ring.start(2, _program(_MEET + "world.leave()"))
+    processes = [host.process for host in ring.hosts.values()]
+    _until(lambda: any(process.poll() is not None for process in processes), "a host has ended")
+    for process in processes:
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    assert set(ring.wait().values()) == {0}, ring.logs()
+
+
 def test_an_unwritable_model_folder_is_told_before_any_work(ring: Ring) -> None:
     """The rank program never runs; every host ends with the sentence that names the folder."""
     names, command = ["algo-1", "algo-2"], _program("raise SystemExit(9)")

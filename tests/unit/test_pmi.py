@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treering.pmi import KeyValues, PmiError, process_mapping, serve
+from treering.pmi import KeyValues, PmiError, Session, process_mapping
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -72,7 +72,7 @@ async def _served(space: KeyValues) -> AsyncIterator[tuple[_Rank, asyncio.Task[N
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ours, limit=_LIMIT)
     rank = _Rank(*await asyncio.open_connection(sock=theirs, limit=_LIMIT))
-    task = asyncio.create_task(serve(reader, writer, space))
+    task = asyncio.create_task(Session(space).serve(reader, writer))
     try:
         yield rank, task
     finally:

@@ -23,7 +23,7 @@ _NAMED = Columns(3, ("age", "height", "width"))
 )
 def test_equal_columns_pass(train: Columns, other: Columns) -> None:
     """Names count where both channels have them; the result is what training uses."""
-    assert same_columns(train, other, "validation") == train
+    assert same_columns(train, other, "validation", sparse=True) == train
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_equal_columns_pass(train: Columns, other: Columns) -> None:
 def test_a_channel_with_other_columns_is_told(other: Columns, told: list[str]) -> None:
     """The sentence names the channel and the columns that differ, with their positions."""
     with pytest.raises(UserError) as raised:
-        same_columns(_NAMED, other, "validation")
+        same_columns(_NAMED, other, "validation", sparse=False)
     assert str(raised.value).startswith("channel validation has ")
     for part in told:
         assert part in str(raised.value)
@@ -49,7 +49,7 @@ def test_a_thousand_differences_are_still_one_sentence() -> None:
     """Only the first few columns that differ are listed."""
     names = [tuple(f"{letter}{number}" for number in range(1000)) for letter in "ab"]
     with pytest.raises(UserError) as raised:
-        same_columns(Columns(1000, names[0]), Columns(1000, names[1]), "validation")
+        same_columns(Columns(1000, names[0]), Columns(1000, names[1]), "validation", sparse=False)
     assert len(str(raised.value)) < 300
 
 

@@ -113,9 +113,6 @@ def test_the_number_of_columns_counts_without_names(world: World) -> None:
     assert "part-0-0 on algo-1 has 3 feature columns" in sentence
 
 
-@pytest.mark.xfail(
-    reason="a file of blank lines tells no columns and is taken for one with none", strict=True
-)
 def test_a_file_without_rows_has_no_say(world: World) -> None:
     """A file of which no column can be told, as it has no rows, differs from nothing."""
     assert _agree(world, Columns(0), _NAMED) == _NAMED
