@@ -184,6 +184,8 @@ def _environment(local: LocalJob) -> dict[str, str]:
         "TREERING_PORT": str(port),
         "TREERING_THREADS_PER_HOST": str(local.threads_per_host or max(1, cores() // local.hosts)),
         PARENT_VARIABLE: str(os.getpid()),
+        # Hosts share this machine's cores: a thread that waits for others must not keep them from working.
+        "OMP_WAIT_POLICY": "passive",
     }
 
 

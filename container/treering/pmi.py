@@ -90,7 +90,8 @@ class Session:
 
     def __init__(self, space: KeyValues) -> None:
         self._space = space
-        self.is_inside = False  # between MPI_Init and MPI_Finalize: others may wait for this rank
+        # Between MPI's start and its end, which MPICH tells only when the process exits in an orderly way.
+        self.is_inside = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer until the rank goes away; raises PmiError on an abort or on garbage."""

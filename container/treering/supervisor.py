@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 _VERDICT_WAIT = 5.0  # seconds, beyond what silence takes to be noticed, in which the verdict must come
+_LAST_REQUEST = 1.0  # seconds to hear a rank's MPI library out after the rank has ended well
 _KILLED_WAIT = 5.0  # seconds until killed ranks are gone
 
 log = logging.getLogger(__name__)
@@ -170,8 +171,10 @@ class _Supervisor:
         ):  # its last words are in the socket; a helper that holds it adds none
             status.shutdown(socket.SHUT_RD)
         reported, done = await reports
+        if code == 0:  # its last request may still be on the way
+            await asyncio.wait({serving}, timeout=_LAST_REQUEST)
         serving.cancel()  # a rank that died inside a fence would have it wait for ever
-        unfinished = session.is_inside or (self._launch.reports_done and not done)
+        unfinished = not done if self._launch.reports_done else session.is_inside
         if reported is None and (code != 0 or unfinished):
             hint = "; the kernel does so when memory runs out" if code == -signal.SIGKILL else ""
             reported = Failure(
