@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import xgboost as xgb
 
-from treering import cuts, matrix, objectives
+from treering import cuts, objectives
 from treering.sampling import Sampler
 from treering.shard import Piece
 from treering.training import Gradients
@@ -43,7 +43,7 @@ class Exact(NamedTuple):
     def bin(self, data: Data) -> xgb.QuantileDMatrix:
         """See `Way.bin`."""
         found = cuts.global_cuts(self.world, data.features, _MAX_BIN, threads=self.threads)
-        bins = matrix.reference(found, _MAX_BIN, self.threads)
+        bins = xgb.QuantileDMatrix(found.reference(), max_bin=_MAX_BIN, nthread=self.threads)
         return xgb.QuantileDMatrix(
             data.features, data.label, max_bin=_MAX_BIN, ref=bins, nthread=self.threads
         )

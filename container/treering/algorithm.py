@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from treering.shard import Place, Shard
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from treering.categories import Categories
     from treering.hyperparameters import Hyperparameters
     from treering.job import JobConfig
     from treering.matrix import Matrix
@@ -61,7 +63,7 @@ def run(world: World, config: JobConfig, chosen: Hyperparameters, paths: Paths) 
         data = {name: each.data for name, each in matrices.items()}
         trained = training.train(world, chosen, parameters, data, gradients)
         if world.rank == 0:
-            _save(trained, paths)
+            _save(trained, shards["train"].categories, paths)
         world.barrier()  # nobody leaves before the model is on disk
 
 
@@ -107,6 +109,7 @@ def _load(
             channel,
             paths.channel(name),
             functools.partial(formats.reader_for, channel.content_type, csv_weights=chosen.csv_weights),
+            shards["train"].categories if shards else None,
         )
         labels = schema.agree_labels(world, loaded.label)
         schema.check_labels(labels, chosen, name)
@@ -135,8 +138,10 @@ def _bin(
 ) -> Mapping[str, Matrix]:
     """Every channel against the exact cuts of the training rows of all ranks; let go of the raw values."""
     max_bin = chosen.max_bin or DEFAULT_MAX_BIN
-    exact = cuts.global_cuts(world, shards["train"].features, max_bin, threads=threads)
-    bins = matrix.reference(exact, max_bin, threads)
+    train = shards["train"]
+    sizes = {column: len(names) for column, names in train.categories.items()}
+    exact = cuts.global_cuts(world, train.features, max_bin, categories=sizes, threads=threads)
+    bins = matrix.reference(exact, train.columns, threads)
     matrices = {
         name: matrix.build(each, bins, max_bin, threads, stand_in_label) for name, each in shards.items()
     }
@@ -184,7 +189,9 @@ def _gradients(
     return training.Gradients(objective, sampler), parameters
 
 
-def _save(trained: Trained, paths: Paths) -> None:
+def _save(trained: Trained, names: Categories, paths: Paths) -> None:
+    if names:  # XGBoost knows only codes: whoever predicts has to know what they stand for
+        trained.booster.set_attr(categories=json.dumps(names))
     content = bytes(trained.booster.save_raw("ubj"))
     path = paths.model / artifacts.MODEL_NAME
     artifacts.write(path, content)

@@ -10,6 +10,7 @@ import xgboost as xgb
 
 if TYPE_CHECKING:
     from treering.cuts import Cuts
+    from treering.readers.batch import Columns
     from treering.shard import Shard
 
 
@@ -30,9 +31,22 @@ class Matrix:
     stand_in: bool
 
 
-def reference(cuts: Cuts, max_bin: int, threads: int) -> xgb.QuantileDMatrix:
+def reference(cuts: Cuts, columns: Columns, threads: int) -> xgb.QuantileDMatrix:
     """The small matrix from which all others take their cuts, bit for bit."""
-    return xgb.QuantileDMatrix(cuts.reference(), max_bin=max_bin, nthread=threads)
+    return xgb.QuantileDMatrix(
+        cuts.reference(),
+        feature_types=_feature_types(columns),
+        enable_categorical=True,
+        max_bin=cuts.max_bin,
+        nthread=threads,
+    )
+
+
+def _feature_types(columns: Columns) -> list[str] | None:
+    """XGBoost's letters; None where all columns are plain numbers."""
+    if not columns.categorical:
+        return None
+    return ["c" if column in columns.categorical else "float" for column in range(columns.count)]
 
 
 def build(
@@ -63,6 +77,8 @@ def build(
         label=label,
         weight=weight,
         feature_names=shard.columns.names,
+        feature_types=_feature_types(shard.columns),
+        enable_categorical=True,
         max_bin=max_bin,
         ref=bins,
         nthread=threads,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from treering.hyperparameters import Hyperparameters
-    from treering.readers.batch import File
+    from treering.readers.batch import ColumnType, File
     from treering.world import World
 
 _LIBRARIES = ("mpich", "mpi4py", "numpy", "numexpr", "pyarrow", "scipy")
@@ -83,24 +83,37 @@ def agree_columns(
     UserError
         When two files differ in number, names or order of their columns: which, where, and how.
     """
-    variants: dict[tuple[int, tuple[str, ...] | None], str] = {}
+    variants: dict[tuple[int, tuple[str, ...] | None, tuple[int, ...]], str] = {}
     for file, columns in seen:
         if columns.count:  # a file without rows has no say
-            variants.setdefault((columns.count, columns.names), file.name)
-    packed = [[count, names, name, host] for (count, names), name in variants.items()]
+            variants.setdefault((columns.count, columns.names, columns.categorical), file.name)
+    packed = [[count, names, kinds, name, host] for (count, names, kinds), name in variants.items()]
     everybody = [variant for of_rank in world.allgather(packed) for variant in of_rank]
     widest = int(world.allreduce(np.array([width], np.int64), "max")[0])
     if not everybody:
         return Columns(widest)
-    first_count, first_names, first_file, first_host = everybody[0]
-    for count, names, file, where in everybody[1:]:
+    first_count, first_names, first_kinds, first_file, first_host = everybody[0]
+    for count, names, kinds, file, where in everybody[1:]:
         if (count, names) != (first_count, first_names):
             raise UserError(
                 f"channel {channel}: {file} on {where} has {_describe(count, names, first_names)}, but "
                 f"{first_file} on {first_host} has {_describe(first_count, first_names, names)}; "
                 "all files need the same columns in the same order"
             )
-    return Columns(max(first_count, widest), tuple(first_names) if first_names else None)
+        if kinds != first_kinds:
+            column = min(set(kinds) ^ set(first_kinds))
+            text, numbers = (file, where), (first_file, first_host)
+            if column in first_kinds:
+                text, numbers = numbers, text
+            raise UserError(
+                f"channel {channel}: column {first_names[column]!r} holds categories in {text[0]} on {text[1]}, "
+                f"but numbers in {numbers[0]} on {numbers[1]}; write it with one type"
+            )
+    count = max(first_count, widest)
+    types: tuple[ColumnType, ...] = tuple(
+        "category" if column in first_kinds else "float" for column in range(count)
+    )
+    return Columns(count, tuple(first_names) if first_names else None, types if first_kinds else None)
 
 
 def _describe(count: int, names: list[str] | None, others: list[str] | None) -> str:
@@ -123,6 +136,12 @@ def same_columns(train: Columns, other: Columns, channel: str, *, sparse: bool) 
         raise UserError(
             f"channel {channel} has {_describe(other.count, list(other.names), list(train.names))}, but "
             f"channel train has {_describe(train.count, list(train.names), list(other.names))}"
+        )
+    if other.categorical != train.categorical:
+        column = min(set(other.categorical) ^ set(train.categorical))
+        kinds = ("categories", "numbers") if column in other.categorical else ("numbers", "categories")
+        raise UserError(
+            f"column {train.name(column)} holds {kinds[0]} in channel {channel}, but {kinds[1]} in train"
         )
     if other.count > train.count or (other.count < train.count and not sparse):
         raise UserError(f"channel {channel} has {other.count} feature columns, channel train {train.count}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from treering import channels, schema
+from treering import categories, channels, schema
 from treering.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from treering.categories import Categories
     from treering.job import Channel
     from treering.readers.batch import Batch, Columns, Reader, Span
     from treering.world import World
@@ -60,6 +61,8 @@ class Shard:
         Identity of the rows.
     total_rows
         Of all ranks.
+    categories
+        What the codes in categorical columns stand for; equal on all ranks.
     """
 
     columns: Columns
@@ -69,6 +72,7 @@ class Shard:
     group: NDArray[np.int64] | None
     pieces: tuple[Piece, ...]
     total_rows: int
+    categories: Categories = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -82,6 +86,7 @@ def load(
     channel: Channel,
     folder: Path,
     make_reader: Callable[[Sequence[str]], Reader],
+    known: Categories | None = None,
 ) -> Shard:
     """Read this rank's rows of a channel.
 
@@ -93,6 +98,8 @@ def load(
         What to read, and where it lies on this host.
     make_reader
         Gives the reader for a channel with these file names.
+    known
+        The training channel's categories, for another channel: what is not among them counts as missing.
 
     Raises
     ------
@@ -113,7 +120,26 @@ def load(
     ]
     agreed = schema.agree_columns(world, channel.name, place.host, seen, 0)
     batches = [list(reader.read(span)) for span in mine]
-    return _assemble(world, place, channel.name, agreed, mine, batches)
+    loaded = _assemble(world, place, channel.name, agreed, mine, batches)
+    return _with_categories(world, channel.name, loaded, reader.categories(), known)
+
+
+def _with_categories(
+    world: World, channel: str, loaded: Shard, local: Categories, known: Categories | None
+) -> Shard:
+    """The shard with the codes of all hosts in place of the reader's own."""
+    loaded.categories = categories.agree(world, local) if known is None else known
+    lost = categories.recode(np.asarray(loaded.features), local, loaded.categories) if local else {}
+    for column in loaded.columns.categorical:
+        rows = int(world.allreduce(np.array([lost.get(column, 0)], np.int64))[0])
+        if rows and world.rank == 0:
+            log.info(
+                "channel %s: %d row(s) have a category of %s that training has not; it counts as missing",
+                channel,
+                rows,
+                loaded.columns.name(column),
+            )
+    return loaded
 
 
 class _Dealt:

@@ -191,6 +191,47 @@ def test_formats_give_the_same_model_and_parquet_names_travel(local: Local) -> N
     assert booster.get_dump() == from_csv
 
 
+def test_categories_train_like_stock_xgboost_on_any_layout(local: Local) -> None:
+    """Text columns of sharded files, sorted by category, give one model: that of the sorted list's codes."""
+    table = _table(1200, columns=2)
+    rng = np.random.default_rng(int(table[0].view(np.uint32)[0]))
+    names = np.array(["ant", "bee", "cat", "dog", "Éclair"])
+    codes = np.sort(rng.integers(0, 5, 1200))
+    table[:, 0] += np.array([3, -8, 0, 5, -2], np.float32)[codes]
+    known = rng.random(1200) > 0.1
+    columns = {"y": table[:, 0], "kind": pa.array(names[codes], mask=~known), "x": table[:, 1]}
+    (local.folder / "train").mkdir()
+    for part in range(3):
+        rows = pa.table(columns).slice(400 * part, 400)
+        pq.write_table(rows, local.folder / "train" / f"{part}.parquet")
+    unseen = pa.table({"y": table[:9, 0], "kind": ["fox"] * 9, "x": table[:9, 1]})
+    (local.folder / "validation").mkdir()
+    pq.write_table(unseen, local.folder / "validation" / "v.parquet")
+    job = [f"--channel={name}={local.folder / name}" for name in ("train", "validation")]
+    job += ["--content-type=parquet", "--hp=num_round=8", "--hp=max_cat_to_onehot=2"]
+    digests = set()
+    for hosts, kind in ((1, "FullyReplicated"), (2, "FullyReplicated"), (4, "ShardedByS3Key")):
+        code, printed = local.run(*job, f"--distribution=train={kind}", hosts=hosts)
+        assert code == 0, printed
+        assert "9 row(s) have a category of 'kind' that training has not" in printed
+        digests.add(local.sha256())
+    assert len(digests) == 1
+    booster = local.booster()
+    assert json.loads(str(booster.attr("categories"))) == {"0": sorted(names)}
+    features = np.column_stack([np.where(known, codes, np.nan), table[:, 1]]).astype(np.float32)
+    matrix = xgb.DMatrix(features, table[:, 0], feature_types=["c", "float"], enable_categorical=True)
+    stock = xgb.train(
+        {"max_cat_to_onehot": 2, "max_bin": 256},
+        xgb.QuantileDMatrix(features, table[:, 0], feature_types=["c", "float"], enable_categorical=True),
+        8,
+    )
+    booster.feature_names = None
+    ours, theirs = (
+        float(np.sqrt(np.mean((each.predict(matrix) - table[:, 0]) ** 2))) for each in (booster, stock)
+    )
+    assert ours < 1.05 * theirs
+
+
 def test_a_channel_that_only_some_hosts_have_leaves_the_others_without_rows(local: Local) -> None:
     """In a heterogeneous cluster a host without the train channel takes part with no rows of its own."""
     table = _table(400)

@@ -220,6 +220,9 @@ class _Records:
     def columns(self, file: File) -> Columns:
         return Columns(file.size and 1)
 
+    def categories(self) -> dict[int, tuple[str, ...]]:
+        return {}
+
     def survey(self, file: File, start: int, stop: int) -> int:
         assert 0 <= start < stop < file.size
         return stop - start

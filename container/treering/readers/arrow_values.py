@@ -13,7 +13,8 @@ timestamp              days since 1970-01-01 00:00 (UTC if it has a zone), with 
 null (no value known)  missing
 =====================  =========================================================================
 
-A null is missing, which is NaN. Text and categories have no such meaning yet, nested values have none.
+A null is missing, which is NaN. Text and dictionaries are categories (`treering.readers.encoding`); nested
+values have no meaning.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute, types
+
+from treering.readers.encoding import is_categorical
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,17 +38,15 @@ _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_00
 
 def kind_of(column: pa.DataType) -> ColumnType | None:
     """What stands in a column of this type; None for what has no meaning as a number."""
-    if types.is_floating(column) or types.is_null(column):
-        return "float"
-    if types.is_integer(column):
-        return "integer"
-    if types.is_boolean(column):
-        return "boolean"
-    if types.is_decimal(column):
-        return "decimal"
-    if types.is_date(column) or types.is_timestamp(column):
-        return "date"
-    return None
+    kinds: dict[ColumnType, bool] = {
+        "category": is_categorical(column),
+        "float": types.is_floating(column) or types.is_null(column),
+        "integer": types.is_integer(column),
+        "boolean": types.is_boolean(column),
+        "decimal": types.is_decimal(column),
+        "date": types.is_date(column) or types.is_timestamp(column),
+    }
+    return next((kind for kind, holds in kinds.items() if holds), None)
 
 
 def why_not(column: pa.DataType) -> str:
@@ -54,9 +55,7 @@ def why_not(column: pa.DataType) -> str:
         return f"is nested ({column}); flatten it into columns of numbers or leave it out"
     if types.is_time(column) or types.is_duration(column):
         return f"holds times without a date ({column}); turn it into a number or leave it out"
-    return (
-        f"holds text or categories ({column}), which are not supported; turn it into numbers or leave it out"
-    )
+    return f"holds values that are no numbers and no categories ({column}); turn it into one of them or leave it out"
 
 
 def to_float32(values: pa.Array) -> NDArray[np.float32]:

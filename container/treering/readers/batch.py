@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -66,6 +66,15 @@ class Columns:
     names: tuple[str, ...] | None = None
     types: tuple[ColumnType, ...] | None = None
 
+    @property
+    def categorical(self) -> tuple[int, ...]:
+        """The columns that hold categories."""
+        return tuple(column for column, kind in enumerate(self.types or ()) if kind == "category")
+
+    def name(self, column: int) -> str:
+        """What to call a column in a message: its name, else its position from 0."""
+        return repr(self.names[column]) if self.names else str(column)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
@@ -110,6 +119,9 @@ class Reader(Protocol):
 
     def columns(self, file: File) -> Columns:
         """Feature columns of one file; raises UserError where they cannot be told."""
+
+    def categories(self) -> Mapping[int, tuple[str, ...]]:
+        """Of each categorical column what its codes stand for, as far as this reader has read."""
 
     def survey(self, file: File, start: int, stop: int) -> int:
         """What has to be counted between two targets before boundaries can be placed.

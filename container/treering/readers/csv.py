@@ -20,7 +20,7 @@ from treering.readers.csv_careful import DOUBLE_QUOTE
 from treering.readers.csv_layout import Layout, layout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -68,6 +68,10 @@ class CsvReader:
         first = layout.first_feature
         names = None if layout.names is None else layout.names[first:]
         return Columns(max(0, layout.columns - first), names)
+
+    def categories(self) -> Mapping[int, tuple[str, ...]]:
+        """None: all columns are numbers."""
+        return {}
 
     def survey(self, file: File, start: int, stop: int) -> int:
         """Number of quote characters in ``[start, stop)``."""

@@ -23,7 +23,7 @@ from treering.readers.batch import Batch, Columns, Span
 from treering.readers.libsvm_rows import LARGEST_INDEX, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -73,6 +73,10 @@ class LibsvmReader:
     def columns(self, file: File) -> Columns:  # noqa: ARG002  # every file has the same answer
         """Unknown before all rows are read; each batch is as wide as its own largest index asks for."""
         return Columns(0)
+
+    def categories(self) -> Mapping[int, tuple[str, ...]]:
+        """None: all columns are numbers."""
+        return {}
 
     def survey(self, file: File, start: int, stop: int) -> int:  # noqa: ARG002  # nothing to count
         """Nothing: every newline ends a row."""

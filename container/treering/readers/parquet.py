@@ -1,6 +1,6 @@
 """Parquet: columns by name, the first one the label unless another is named.
 
-Nulls are missing. What is no float becomes one as `treering.readers.arrow_values` says.
+Nulls are missing. Text and dictionaries are categories; what else is no float becomes one as `treering.readers.arrow_values` says.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 from treering.errors import UserError
 from treering.readers import arrow_values
 from treering.readers.batch import Batch, Columns
+from treering.readers.encoding import Encoder
 from treering.readers.parquet_layout import Layout, layout_of, opened_parquet
 from treering.readers.rules import FEATURE, LABEL, WEIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class ParquetReader:
         self._weight = weight
         self._batch_size = batch_size
         self._layouts: dict[File, Layout] = {}
+        self._encoders: dict[int, Encoder] = {}
         self._rounded = False
 
     def extent(self, file: File) -> int:
@@ -70,6 +72,10 @@ class ParquetReader:
     def columns(self, file: File) -> Columns:
         """Names and types of the feature columns; raises UserError for a type that is no number."""
         return self._layout(file).columns
+
+    def categories(self) -> Mapping[int, tuple[str, ...]]:
+        """Of each categorical column what its codes stand for, as far as this reader has read."""
+        return {column: encoder.categories for column, encoder in self._encoders.items()}
 
     def survey(self, file: File, start: int, stop: int) -> int:  # noqa: ARG002  # nothing to count
         """Nothing: rows are numbered."""
@@ -133,7 +139,11 @@ class ParquetReader:
 
         features = np.empty((batch.num_rows, len(layout.features)), np.float32, order="F")
         for column, name in enumerate(layout.features):
-            features[:, column] = floats(name, FEATURE)
+            if column in layout.columns.categorical:
+                encoder = self._encoders.setdefault(column, Encoder())
+                features[:, column] = encoder.encode(batch.column(name))
+            else:
+                features[:, column] = floats(name, FEATURE)
         weight = floats(layout.weight, WEIGHT) if layout.weight is not None else None
         return Batch(features, floats(layout.label, LABEL), weight)
 

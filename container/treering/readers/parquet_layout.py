@@ -59,6 +59,12 @@ def layout_of(file: File, label: str | None, weight: str | None) -> Layout:
         )
     types = [_kind(schema, name, file) for name in names]
     kinds = dict(zip(names, types, strict=True))
+    for role, name in (("label", label), ("weight", weight)):
+        if kinds.get(name or "") == "category":
+            raise UserError(
+                f"{file.name}, column {name!r} holds categories, but the {role} has to be a number; number the "
+                "classes from 0, or name another column"
+            )
     columns = Columns(len(features), features, tuple(kinds[name] for name in features))
     return Layout(label, weight, features, columns, tuple(edges))
 

@@ -118,6 +118,15 @@ def test_a_file_without_rows_has_no_say(world: World) -> None:
     assert _agree(world, Columns(0), _NAMED) == _NAMED
 
 
+def test_categories_on_one_rank_and_numbers_on_another_are_told(world: World) -> None:
+    """A column that is text in one file and numbers in another is named with both places."""
+    as_text = Columns(2, ("a", "b"), ("float", "category"))
+    assert _agree(world, as_text, as_text).categorical == (1,)
+    if world.size > 1:
+        with pytest.raises(UserError, match=r"column 'b' holds categories in .* but numbers in "):
+            _agree(world, as_text, Columns(2, ("a", "b"), ("float", "float")))
+
+
 # --- channels ---
 
 

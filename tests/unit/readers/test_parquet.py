@@ -218,9 +218,7 @@ def test_files_without_rows_are_no_mistake(save: Any, write: Write, read_all: Re
 @pytest.mark.parametrize(
     ("values", "saying"),
     [
-        (pa.array(["x", "y"]), "holds text or categories (string)"),
-        (pa.array(["x", "y"]).dictionary_encode(), "holds text or categories (dictionary<"),
-        (pa.array([b"x", b"y"]), "holds text or categories (binary)"),
+        (pa.array([b"x", b"y"]), "holds values that are no numbers and no categories (binary)"),
         (pa.array([[1], [2]]), "is nested (list<"),
         (pa.array([{"b": 1}, {"b": 2}]), "is nested (struct<"),
         (pa.array([dt.time(1), None]), "holds times without a date (time64"),
@@ -232,6 +230,30 @@ def test_a_column_without_a_number_is_refused_by_name(save: Any, values: pa.Arra
         with pytest.raises(UserError) as caught:
             ParquetReader(label=label).extent(save(columns))
         assert str(caught.value).startswith("train.parquet, column 'a b' " + saying)
+
+
+@pytest.mark.parametrize("role", ["label", "weight"])
+def test_a_label_or_weight_of_categories_is_refused(save: Any, role: str) -> None:
+    """Text may be a feature, but nothing that has to be a number."""
+    file = save({"a": ["x", "y"], "b": [1, 2], "c": [3, 4]})
+    with pytest.raises(UserError, match=f"column 'a' holds categories, but the {role} has to be a number"):
+        ParquetReader(
+            label="a" if role == "label" else "b", weight="a" if role == "weight" else None
+        ).columns(file)
+
+
+def test_text_and_dictionaries_are_read_as_categories(save: Any, read_all: ReadAll) -> None:
+    """Codes refer to the reader's own lists, which go on over files; null is missing."""
+    reader = ParquetReader()
+    first = save({"y": [0, 1, 2], "a": [1, 2, 3], "t": ["u", None, "v"]})
+    assert reader.columns(first).types == ("integer", "category")
+    assert reader.columns(first).categorical == (1,)
+    codes = read_all(reader, first).features[:, 1]
+    assert reader.categories() == {1: ("u", "v")}
+    np.testing.assert_array_equal(codes, np.array([0, np.nan, 1], np.float32))
+    other = pa.table({"y": [0], "a": [1], "t": pa.array(["w"]).dictionary_encode()})
+    assert read_all(reader, save(other)).features.tolist() == [[1, 2]]
+    assert reader.categories() == {1: ("u", "v", "w")}
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, 1e39])

@@ -1,0 +1,63 @@
+"""One list of categories for all hosts.
+
+XGBoost sees only numbers: with another list on one host, it trains on nonsense without a word. The list
+of a column is the sorted union of what the training rows of all hosts hold, so that neither layout nor
+order shows in the model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from treering.world import World
+
+type Categories = Mapping[int, tuple[str, ...]]
+"""Of each categorical feature column its categories, in the order of their codes."""
+
+
+def agree(world: World, local: Mapping[int, Sequence[str]]) -> Categories:
+    """The sorted union of the ranks' own lists, for each categorical column; collective."""
+    union: dict[int, set[str]] = {}
+    for of_rank in world.allgather([[column, list(names)] for column, names in local.items()]):
+        for column, names in of_rank:
+            union.setdefault(column, set()).update(names)
+    return {column: tuple(sorted(union[column])) for column in sorted(union)}
+
+
+def recode(
+    features: NDArray[np.float32], local: Mapping[int, Sequence[str]], agreed: Categories
+) -> dict[int, int]:
+    """Turn this rank's codes into the agreed ones, in place; a category that is not agreed becomes missing.
+
+    Parameters
+    ----------
+    features
+        float32, shape (rows, columns); NaN is missing.
+    local
+        The lists that the codes in `features` refer to.
+    agreed
+        From `agree`.
+
+    Returns
+    -------
+    dict
+        Of each column, how many rows became missing; columns without such rows are left out.
+    """
+    lost = {}
+    for column, names in local.items():
+        places = {name: code for code, name in enumerate(agreed.get(column, ()))}
+        table = np.array([*(places.get(name, np.nan) for name in names), np.nan], np.float32)
+        codes = np.nan_to_num(features[:, column], nan=len(names)).astype(np.int64)
+        recoded = table[codes]
+        unknown = int(np.count_nonzero(np.isnan(recoded)) - np.count_nonzero(codes == len(names)))
+        if unknown:
+            lost[column] = unknown
+        features[:, column] = recoded
+    return lost

@@ -1,0 +1,51 @@
+"""Text and dictionary columns as codes: each category gets a number when it is first seen.
+
+The numbers mean something only together with the encoder's list, which `treering.categories` later turns
+into the one list of all hosts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import types
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def is_categorical(column: pa.DataType) -> bool:
+    """Whether a column of this type holds categories: text, or a dictionary of text or whole numbers."""
+    if types.is_dictionary(column):
+        values = column.value_type
+        return _is_text(values) or bool(types.is_integer(values))
+    return _is_text(column)
+
+
+def _is_text(column: pa.DataType) -> bool:
+    return bool(types.is_string(column) or types.is_large_string(column) or types.is_string_view(column))
+
+
+class Encoder:
+    """The categories of one column, in the order in which they were first seen."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The category of each code."""
+        return tuple(self._codes)
+
+    def encode(self, values: pa.Array) -> NDArray[np.float32]:
+        """Codes of `values`, float32 with NaN for null; shape (len(values),). Exact below 2^24 categories."""
+        if not types.is_dictionary(values.type):
+            values = values.dictionary_encode()
+        known = self._codes
+        names = values.dictionary.cast(pa.string()).to_pylist()
+        codes = [np.nan if name is None else known.setdefault(name, len(known)) for name in names]
+        indices = values.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
+        encoded: NDArray[np.float32] = np.array([*codes, np.nan], np.float32)[indices]
+        return encoded
