@@ -220,6 +220,10 @@ def _deal(
     spans: dict[int, list[Span]] = {rank: [] for rank in group.ranks}
     before = 0
     for file, extent, wanted, actual in zip(group.files, extents, targets, edges, strict=True):
+        if len(actual) != len(wanted) or [0, *actual, extent] != sorted([0, *actual, extent]):
+            raise RuntimeError(
+                f"{file.name}: the places {actual} to cut at do not tile its {extent} bytes or rows"
+            )
         ideal_starts = [0, *wanted]
         for ideal, (start, stop) in zip(ideal_starts, itertools.pairwise([0, *actual, extent]), strict=True):
             if stop > start:

@@ -364,3 +364,17 @@ def test_special_files_are_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "train_0")
     with pytest.raises(PlatformError, match="train_0 is no regular file"):
         channels.list_files(tmp_path)
+
+
+@pytest.mark.parametrize("places", [[7, 3], [3], [3, 99], [-1, 5]])
+def test_places_that_do_not_tile_a_file_are_refused(places: list[int]) -> None:
+    """A reader that is wrong about its boundaries must not lose or double a row in silence."""
+
+    class Wrong(_Records):
+        def boundaries(self, file: File, targets: list[int], surveys: list[int]) -> list[int]:
+            del file, targets, surveys
+            return places
+
+    groups = _groups("FullyReplicated", [[("a", 9)]] * 3)
+    with pytest.raises(RuntimeError, match="do not tile"):
+        _divide(groups, Wrong(1))
