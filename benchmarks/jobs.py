@@ -15,7 +15,6 @@ from typing import IO, TYPE_CHECKING, Final, Self, cast
 import numpy as np
 import pyarrow as pa
 from benchmarks import layouts
-from benchmarks.data import Data
 from pyarrow import csv, parquet
 
 from treering import local
@@ -26,6 +25,7 @@ from treering.paths import Paths
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from benchmarks.data import Data
     from benchmarks.layouts import Case, File, Layout
 
 ROUNDS: Final = 8
@@ -80,21 +80,27 @@ class Bench:
                 for host in range(layout.hosts)
             ]
             rows = [part for each in of_hosts for part in np.array_split(each, layout.ranks_per_host)]
-        return [Data(self.data.features[part], self.data.label[part]) for part in rows]
+        return [self.data.take(part) for part in rows]
 
     def _write(self, files: Sequence[File], layout: Layout, folder: Path) -> None:
         folder.mkdir()
         names = ["label", *(f"f{number}" for number in range(self.data.features.shape[1]))]
-        columns = np.column_stack([self.data.label, self.data.features]).T
-        table = pa.table(
-            {name: pa.array(column, from_pandas=True) for name, column in zip(names, columns, strict=True)}
-        )
+        columns = [_column(self.data, number) for number in range(self.data.features.shape[1])]
+        table = pa.table([pa.array(self.data.label), *columns], names=names)
         for file in files:
             path, rows = folder / f"{file.name}.{layout.format}", table.take(file.rows)
             if layout.format == "csv":
                 csv.write_csv(rows, path, csv.WriteOptions(quoting_style="none"))
             else:
                 parquet.write_table(rows, path, row_group_size=max(1, rows.num_rows // 20))
+
+
+def _column(data: Data, number: int) -> pa.Array:
+    """A feature column as files have it: numbers, or text."""
+    values = pa.array(data.features[:, number], from_pandas=True)
+    if number not in data.categories:
+        return values
+    return pa.DictionaryArray.from_arrays(values.cast(pa.int32()), data.categories[number]).cast(pa.string())
 
 
 def _job(layout: Layout, source: Path, output: Path, hyperparameters: Mapping[str, str]) -> local.LocalJob:
@@ -150,7 +156,12 @@ class Stock:
             np.savez(path, features=part.features, label=part.label)
         parameters = {name: value for name, value in bench.hyperparameters.items() if name != "num_round"}
         parameters |= {"nthread": str(layout.threads), "tree_method": "hist"}
-        job = {"parameters": parameters, "rounds": ROUNDS, "parts": list(map(str, paths))}
+        job = {
+            "parameters": parameters,
+            "rounds": ROUNDS,
+            "parts": list(map(str, paths)),
+            "categorical": list(bench.data.categories),
+        }
         self._jobs.write(json.dumps(job) + "\n")
         self._jobs.flush()
         answer = next(line for line in self._answers if line.startswith(("model: ", "failed: ")))

@@ -57,6 +57,8 @@ class Case:
         Hyperparameters that vary.
     more
         Others.
+    formats
+        In which its data can be written.
     """
 
     data: str
@@ -65,6 +67,7 @@ class Case:
     colsample: float = 1.0
     booster: str = "gbtree"
     more: tuple[tuple[str, str], ...] = ()
+    formats: tuple[Format, ...] = FORMATS
 
     @property
     def by_row(self) -> bool:
@@ -101,6 +104,7 @@ class Layout:
         return (
             (self.hosts > 1 or self.placement not in {"90/10", "one host empty"})
             and self.ranks <= MOST_RANKS
+            and self.format in case.formats
             and not (case.by_row and self.placement == "shuffled rows")
         )
 

@@ -2,8 +2,9 @@
 
     python benchmarks/stock.py < jobs.jsonl
 
-Every line of the input is one job: ``{"parameters": {...}, "rounds": 10, "parts": ["0.npz", "1.npz"]}``. A part is
-what one rank reads: `features` of shape (rows, columns) and `label` of shape (rows,), float32; rows may be 0.
+Every line of the input is one job: ``{"parameters": {...}, "rounds": 10, "parts": ["0.npz", "1.npz"]}``; it may
+also say which columns are codes of categories, ``"categorical": [7]``. A part is what one rank reads: `features` of
+shape (rows, columns) and `label` of shape (rows,), float32; rows may be 0.
 For every job one line goes out, ``model: `` with the SHA-256 of its model file or ``failed: `` with the reason,
 among whatever else XGBoost's tracker prints.
 """
@@ -67,8 +68,13 @@ def _train(job: Mapping[str, Any], rank: int, tracker: Mapping[str, Any], answer
     part = np.load(job["parts"][rank])
     try:
         with collective.CommunicatorContext(**tracker, dmlc_task_id=f"{rank:06d}"):
+            coded = set(job.get("categorical", ()))
             data = xgb.QuantileDMatrix(
-                part["features"], label=part["label"], max_bin=int(job["parameters"].get("max_bin", 256))
+                part["features"],
+                label=part["label"],
+                max_bin=int(job["parameters"].get("max_bin", 256)),
+                feature_types=["c" if i in coded else "q" for i in range(part["features"].shape[1])],
+                enable_categorical=True,
             )
             booster = xgb.train(job["parameters"], data, job["rounds"])
         if rank == 0:

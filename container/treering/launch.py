@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import TYPE_CHECKING
 
-from treering.report import ADDRESS_VARIABLE, SUPERVISOR_VARIABLE, THREADS_VARIABLE
+from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
 from treering.resources import cores
 
 if TYPE_CHECKING:
@@ -75,5 +74,4 @@ def rank_environment(
         "OPENBLAS_NUM_THREADS": threads,
         ADDRESS_VARIABLE: interface.address,
         THREADS_VARIABLE: threads,
-        SUPERVISOR_VARIABLE: str(os.getpid()),
     }

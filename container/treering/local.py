@@ -23,7 +23,7 @@ from treering.artifacts import MODEL_NAME
 from treering.cluster import ADDRESSES_VARIABLE
 from treering.errors import UserError
 from treering.paths import BASE_VARIABLE, Paths
-from treering.processes import PARENT_VARIABLE, Children
+from treering.processes import Children
 from treering.resources import cores
 
 if TYPE_CHECKING:
@@ -183,7 +183,6 @@ def _environment(local: LocalJob) -> dict[str, str]:
         ADDRESSES_VARIABLE: ",".join(f"{host}={_LOOPBACK}" for host in local.names),
         "TREERING_PORT": str(port),
         "TREERING_THREADS_PER_HOST": str(local.threads_per_host or max(1, cores() // local.hosts)),
-        PARENT_VARIABLE: str(os.getpid()),
         # Hosts share this machine's cores: a thread that waits for others must not keep them from working.
         "OMP_WAIT_POLICY": "passive",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -13,8 +14,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-PARENT_VARIABLE = "TREERING_PARENT_PID"  # whom a supervisor must not outlive
 
 _PR_SET_PDEATHSIG = 1
 
@@ -61,13 +60,15 @@ class Children:
     ) -> tuple[int, asyncio.Future[int]]:
         """Start `command` as the leader of a session of its own; its pid and its future exit code.
 
-        A session of its own keeps a terminal's Ctrl-C away: ending a rank is the supervisor's decision.
+        A session of its own keeps a terminal's Ctrl-C away: ending a rank is the supervisor's decision. The
+        kernel kills the process when this one ends, however it ends.
         """
         process = subprocess.Popen(
             command,
             env=environ,
             pass_fds=pass_fds,
             start_new_session=True,
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # no lock is taken there
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=None if stdout is None else subprocess.STDOUT,

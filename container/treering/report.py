@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from treering.errors import Failure
 
 STATUS_VARIABLE = "TREERING_STATUS_FD"
-SUPERVISOR_VARIABLE = "TREERING_SUPERVISOR_PID"  # whom a rank must not outlive
 ADDRESS_VARIABLE = "TREERING_ADDRESS"  # this host's IPv4 address in the job's network
 THREADS_VARIABLE = "TREERING_THREADS"  # cores of this rank
 

@@ -23,7 +23,7 @@ from treering.frames import LIMIT, Connection
 from treering.launch import Launch, rank_environment
 from treering.link import Link, dial
 from treering.paths import Paths
-from treering.processes import PARENT_VARIABLE, Children, describe_exit, die_with_parent
+from treering.processes import Children, describe_exit
 from treering.rendezvous import Coordinator, read_failure
 from treering.report import STATUS_VARIABLE
 from treering.settings import Settings
@@ -49,8 +49,6 @@ def run(launch: Launch) -> int:
 def train() -> int:
     """What the image runs: read who takes part, then `run` the built-in rank program."""
     paths = Paths.from_environment()
-    if PARENT_VARIABLE in os.environ:
-        die_with_parent(int(os.environ.pop(PARENT_VARIABLE)))
     try:
         resources = job.read_resources(paths)
         cluster = Cluster.of(resources.hosts, resources.current_host, resources.interface, os.environ)

@@ -12,8 +12,7 @@ from treering import job, logs
 from treering.errors import Failure
 from treering.hyperparameters import Hyperparameters
 from treering.paths import Paths
-from treering.processes import die_with_parent
-from treering.report import SUPERVISOR_VARIABLE, Reporter
+from treering.report import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +24,6 @@ log = logging.getLogger(__name__)
 
 def main() -> NoReturn:
     """Run one rank and leave hard: an ordinary exit could wait for peers that are gone."""
-    if SUPERVISOR_VARIABLE in os.environ:
-        die_with_parent(int(os.environ[SUPERVISOR_VARIABLE]))
     reporter = Reporter(os.environ)
     host, code = "this host", 1
     try:

@@ -200,11 +200,7 @@ def test_sigterm_after_the_work_is_done_changes_nothing(ring: Ring) -> None:
 @pytest.mark.parametrize("victim", ["algo-1", "algo-2"])
 def test_a_killed_supervisor_is_named_and_takes_its_rank_along(ring: Ring, victim: str) -> None:
     """The other hosts end at once; the rank of the dead supervisor does not live on."""
-    text = (
-        "import os; from treering.processes import die_with_parent; from treering.report import *; "
-        "die_with_parent(int(os.environ[SUPERVISOR_VARIABLE])); " + _MEET + _announce("ready") + _FOREVER
-    )
-    ring.start(3, _program(text), _PATIENT)
+    ring.start(3, _program(_MEET + _announce("ready") + _FOREVER), _PATIENT)
     pids = {host: _rank_pid(ring, host, "ready") for host in ring.hosts}
     ring.hosts[victim].process.kill()
     codes = ring.wait()
@@ -219,8 +215,7 @@ def test_a_killed_supervisor_is_named_and_takes_its_rank_along(ring: Ring, victi
 def test_a_frozen_host_is_lost_and_named(ring: Ring, victim: str) -> None:
     """A host whose supervisor is stopped falls silent; the others end and name it."""
     ring.start(3, _program(_MEET + _announce("ready") + _FOREVER), _PATIENT)
-    for name in ring.hosts:
-        _rank_pid(ring, name, "ready")
+    pids = [_rank_pid(ring, name, "ready") for name in ring.hosts]
     ring.hosts[victim].process.send_signal(signal.SIGSTOP)
     for name, other in ring.hosts.items():
         if name != victim:
@@ -228,6 +223,7 @@ def test_a_frozen_host_is_lost_and_named(ring: Ring, victim: str) -> None:
             assert victim in other.failure.splitlines()[0], other.failure
             assert "silent" in other.failure
     ring.hosts[victim].process.kill()
+    _until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "no rank outlives its supervisor")
 
 
 def test_a_helper_that_outlives_its_rank_hides_nothing(ring: Ring) -> None:
