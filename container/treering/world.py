@@ -30,7 +30,9 @@ type Json = Any
 type Op = Literal["sum", "max", "min"]
 
 _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
-_FIRST_PAUSE = 20e-6  # seconds
+# MPI moves messages on only while it is called: a pause delays every step of a collective. So it is a small
+# part of the time waited so far, which keeps short waits short and lets long ones cost nothing.
+_PATIENCE = 0.1
 _LONGEST_PAUSE = 5e-3  # seconds: short beside any round, long enough to leave the core to others
 
 
@@ -103,11 +105,10 @@ class World:
 
     def _wait(self, start: Callable[..., MPI.Request], *arguments: object) -> None:
         """Start a non-blocking collective and see it through."""
-        pause = _FIRST_PAUSE
         try:
             request = start(*arguments)
+            began = time.perf_counter()
             while not request.Test():
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                time.sleep(min(_LONGEST_PAUSE, _PATIENCE * (time.perf_counter() - began)))
         except MPI.Exception as error:
             raise PeerLostError(f"MPI lost contact with another rank ({error.Get_error_string()})") from error
