@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import psutil
 import xgboost as xgb
-from benchmarks.data import Data
-from benchmarks.ways import Exact, Plain
 from sklearn import datasets
 
+from benchmarks.data import Data
+from benchmarks.ways import Exact, Plain
 from treering.world import World
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import psutil
+
 from benchmarks import layouts
 from benchmarks.data import CLASSES, Data, flights, synthetic
 from benchmarks.jobs import Bench, Stock

@@ -14,9 +14,9 @@ from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 import numpy as np
 import pyarrow as pa
-from benchmarks import layouts
 from pyarrow import csv, parquet
 
+from benchmarks import layouts
 from treering import local
 from treering.artifacts import MODEL_NAME
 from treering.job import Channel

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from benchmarks.data import Data
-
     from treering.world import World
 
     type Boost = Callable[[int], xgb.Booster]
