@@ -51,6 +51,8 @@ def run(world: World, config: JobConfig, chosen: Hyperparameters, paths: Paths) 
     threads = chosen.nthread or int(os.environ.get(THREADS_VARIABLE, "1"))
     pa.set_cpu_count(threads)
     place = _place(world, config)
+    if world.rank == 0 and paths.checkpoint_config.exists():
+        log.info("checkpointconfig.json is given, but this version writes no checkpoints yet")
     schema.agree_settings(world, place.host, _settings(chosen))
     _refuse_unsupported(world, chosen)
     shards = _load(world, place, config, chosen, paths)

@@ -466,6 +466,30 @@ def test_a_second_run_replaces_the_results_of_the_first(local: Local) -> None:
     assert not (local.out / "output" / "failure").exists()
 
 
+def test_checkpoints_are_not_promised(local: Local) -> None:
+    """A job that is given a folder for checkpoints is told that it gets none."""
+    checkpoints = local.folder / "checkpoints"
+    code, printed = local.run(*_ABALONE_JOB, f"--checkpoints={checkpoints}", hosts=2)
+    assert code == 0, printed
+    assert printed.count("this version writes no checkpoints yet") == 1
+    config = json.loads((local.out / "hosts/algo-2/input/config/checkpointconfig.json").read_text())
+    assert config == {"LocalPath": str(checkpoints)}
+
+
+def test_one_class_only_is_no_obstacle(local: Local) -> None:
+    """Labels that are all 1 train a model that predicts 1, on one host and on two alike."""
+    table = _table(200)
+    table[:, 0] = 1
+    job = [local.channel("train", {"a.csv": _csv(table)}), "--content-type=csv", "--hp=num_round=3"]
+    digests = set()
+    for hosts in (1, 2):
+        code, printed = local.run(*job, "--hp=objective=binary:logistic", hosts=hosts)
+        assert code == 0, printed
+        digests.add(local.sha256())
+    assert len(digests) == 1
+    assert local.booster().predict(xgb.DMatrix(table[:, 1:])).min() > 0.99
+
+
 def test_plan_shows_who_reads_what_and_starts_nothing(local: Local) -> None:
     """The spans of all ranks tile every file; text and JSON say the same."""
     train = local.channel("train", {"a.csv": _csv(_table(300)), "b.csv": _csv(_table(50))})
