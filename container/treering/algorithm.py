@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from treering.categories import Categories
     from treering.hyperparameters import Hyperparameters
     from treering.job import JobConfig
-    from treering.matrix import Matrix
     from treering.paths import Paths
     from treering.training import Trained
     from treering.world import World
@@ -53,17 +52,15 @@ def run(world: World, config: JobConfig, chosen: Hyperparameters, paths: Paths) 
     place = _place(world, config)
     if world.rank == 0 and paths.checkpoint_config.exists():
         log.info("checkpointconfig.json is given, but this version writes no checkpoints yet")
-    schema.agree_settings(world, place.host, _settings(chosen))
+    schema.agree_settings(world, place.host, settings(chosen))
     _refuse_unsupported(world, chosen)
     shards = _load(world, place, config, chosen, paths)
-    labels = schema.agree_labels(world, shards["train"].label)
-    matrices = _bin(world, shards, chosen, threads, labels.minimum)
-    gradients, parameters = _gradients(world, shards["train"], matrices["train"], chosen, threads)
+    gradients, parameters = _gradients(world, shards["train"], chosen, threads)
+    boosted, evaluated = _bin(world, shards, chosen, threads, exact=gradients is not None)
     if world.rank == 0:
         log.info("parameters: %s", ", ".join(f"{name}={value}" for name, value in parameters.items()))
     with collective.communicator(world, os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")):
-        data = {name: each.data for name, each in matrices.items()}
-        trained = training.train(world, chosen, parameters, data, gradients)
+        trained = training.train(world, chosen, parameters, boosted, evaluated, gradients)
         if world.rank == 0:
             _save(trained, shards["train"].categories, paths)
         world.barrier()  # nobody leaves before the model is on disk
@@ -75,6 +72,8 @@ def _refuse_unsupported(world: World, chosen: Hyperparameters) -> None:
         raise UserError(f"{chosen.one_host_only} is not supported; treering trains with tree_method=hist")
     if chosen.objective.startswith(("rank:", "survival:aft")):
         raise UserError(f"objective={chosen.objective} is not supported yet")
+    if world.size > 1 and "cox" in {chosen.objective[-3:], *(name[:3] for name in chosen.eval_metrics)}:
+        raise UserError("survival:cox and cox-nloglik need all rows on one host; use instance_count=1")
     if str(chosen.device or "cpu").startswith("cuda") and not xgb.build_info()["USE_CUDA"]:
         raise UserError(f"device={chosen.device}, but this image has XGBoost for the CPU; use the GPU image")
     for metric in chosen.eval_metrics:
@@ -85,7 +84,7 @@ def _refuse_unsupported(world: World, chosen: Hyperparameters) -> None:
             log.info("%s", note)
 
 
-def _settings(chosen: Hyperparameters) -> dict[str, object]:
+def settings(chosen: Hyperparameters) -> dict[str, object]:
     """What all hosts must have alike, besides versions."""
     settings = chosen.model_dump()
     if chosen.reproducible != "false":
@@ -136,24 +135,29 @@ def _aligned(train: Shard, other: Shard, name: str) -> Shard:
 
 
 def _bin(
-    world: World, shards: Mapping[str, Shard], chosen: Hyperparameters, threads: int, stand_in_label: float
-) -> Mapping[str, Matrix]:
-    """Every channel against the exact cuts of the training rows of all ranks; let go of the raw values."""
-    max_bin = chosen.max_bin or DEFAULT_MAX_BIN
+    world: World, shards: Mapping[str, Shard], chosen: Hyperparameters, threads: int, *, exact: bool
+) -> tuple[xgb.QuantileDMatrix, Mapping[str, xgb.QuantileDMatrix]]:
+    """What to boost and what to evaluate, all against the exact cuts of the training rows of all ranks.
+
+    The two differ only on a rank without training rows whose gradients come from outside (`exact`).
+    """
     train = shards["train"]
     sizes = {column: len(names) for column, names in train.categories.items()}
-    exact = cuts.global_cuts(world, train.features, max_bin, categories=sizes, threads=threads)
-    bins = matrix.reference(exact, train.columns, threads)
-    matrices = {
-        name: matrix.build(each, bins, max_bin, threads, stand_in_label) for name, each in shards.items()
-    }
-    for each in matrices.values():
-        cuts.verify(exact, each.data)
-    return matrices
+    max_bin = chosen.max_bin or DEFAULT_MAX_BIN
+    edges = cuts.global_cuts(world, train.features, max_bin, categories=sizes, threads=threads)
+    bins = matrix.reference(edges, train.columns, threads)
+    evaluated = {name: matrix.build(each, bins, threads) for name, each in shards.items()}
+    lowest = schema.agree_labels(world, train.label).minimum
+    boosted = evaluated["train"]
+    if exact and train.rows == 0:
+        boosted = matrix.stand_in(train, bins, threads, lowest)
+    for each in (boosted, *evaluated.values()):
+        cuts.verify(edges, each)
+    return boosted, evaluated
 
 
 def _gradients(
-    world: World, train: Shard, train_matrix: Matrix, chosen: Hyperparameters, threads: int
+    world: World, train: Shard, chosen: Hyperparameters, threads: int
 ) -> tuple[training.Gradients | None, dict[str, object]]:
     """Where the gradients come from, and XGBoost's parameters to go with that."""
     parameters = chosen.xgboost_params() | {
@@ -170,18 +174,10 @@ def _gradients(
             raise UserError(f"reproducible=true, but {obstacle}; use reproducible=auto to train all the same")
         if world.rank == 0:
             log.info("the model may depend on the number of hosts: %s", obstacle)
+        _require_rows_everywhere(world, train, obstacle)
         return None, parameters
-    label, weight = train.label, train.weight
-    if train_matrix.stand_in:
-        label, weight = train_matrix.data.get_label(), None
     objective = objectives.make(
-        chosen.objective,
-        parameters,
-        world,
-        label,
-        weight,
-        stand_in=train_matrix.stand_in,
-        threads=threads,
+        chosen.objective, parameters, world, train.label, train.weight, threads=threads
     )
     if "base_score" not in parameters:
         parameters["base_score"] = objective.base_score()
@@ -189,6 +185,16 @@ def _gradients(
     fraction = float(str(parameters.pop("subsample", 1.0)))
     sampler = Sampler(int(str(parameters.get("seed", 0))), fraction, train.pieces) if fraction < 1 else None
     return training.Gradients(objective, sampler), parameters
+
+
+def _require_rows_everywhere(world: World, train: Shard, why: str) -> None:
+    """XGBoost's own gradients and leaf values end in NaN or in a failed check on a rank without rows."""
+    without = [rank for rank, rows in enumerate(world.allgather(train.rows)) if not rows]
+    if without:
+        raise UserError(
+            f"rank(s) {', '.join(map(str, without))} have no training rows, and XGBoost cannot train without some on "
+            f"each ({why}); use fewer hosts, or FullyReplicated data, which is split evenly"
+        )
 
 
 def _save(trained: Trained, names: Categories, paths: Paths) -> None:

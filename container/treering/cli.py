@@ -128,7 +128,14 @@ def _local_job(options: argparse.Namespace) -> LocalJob:
 
     if options.hosts < 1:
         raise UserError(f"--hosts {options.hosts}: a job needs at least one host")
-    sources = dict(_pair(text, "--channel") for text in options.channel)
+    if options.threads_per_host < 0:
+        raise UserError(
+            f"--threads-per-host {options.threads_per_host}: give 1 or more, or nothing for all cores"
+        )
+    pairs = [_pair(text, "--channel") for text in options.channel]
+    sources = dict(pairs)
+    if len(sources) < len(pairs):
+        raise UserError("--channel: a name is given twice; put all files of a channel into one folder")
     types = _per_channel(options.content_type, sources, "--content-type")
     kinds = _per_channel(options.distribution, sources, "--distribution")
     return LocalJob(

@@ -56,7 +56,14 @@ class Link:
         self._settings = launch.settings
         self._heard = time.monotonic()  # seconds of the first host's last message
         self._fence: asyncio.Future[dict[str, str]] | None = None
-        connection.send("join", protocol=PROTOCOL, job=launch.job, host=launch.cluster.me)
+        connection.send(
+            "join",
+            protocol=PROTOCOL,
+            job=launch.job,
+            host=launch.cluster.me,
+            ranks=launch.settings.ranks_per_host,
+            provider=launch.settings.provider,
+        )
 
     async def outcome(self) -> Failure | None:
         """The coordinator's last word: None when all hosts are done, else what the job failed of.

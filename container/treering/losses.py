@@ -271,14 +271,16 @@ class Softmax:
 
 
 def fingerprint() -> str:
-    """A digest of this machine's exponentials and logarithms: hosts with equal ones compute equal bits.
+    """A digest of the exponentials and logarithms used here: hosts with equal ones compute equal bits.
 
     The C library chooses its code by the processor (fused multiply-add or not, say), and the last bit may
     differ between choices. 2^16 float32 arguments of each function tell them apart.
     """
     arguments = np.linspace(-30, 30, 2**16, dtype=np.float32)
     digest = hashlib.sha256(numexpr.evaluate("exp(x)", {"x": arguments}, {}).tobytes())
-    digest.update(numexpr.evaluate("log(x)", {"x": np.exp2(arguments)}, {}).tobytes())
+    digest.update(numexpr.evaluate("log1p(x)", {"x": np.exp2(arguments)}, {}).tobytes())
+    doubles = [term for x in arguments[::64].tolist() for term in (math.exp(x), math.log(x * x + 1e-3))]
+    digest.update(np.array(doubles).tobytes())
     return digest.hexdigest()[:16]
 
 

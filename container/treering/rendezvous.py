@@ -5,7 +5,7 @@ One connection a host carries all that supervisors say to each other:
 ========== ============================================ =======================================
 from host  meaning                                      answer
 ========== ============================================ =======================================
-join       protocol, job, host                          welcome, or refused with a reason
+join       protocol, job, host, ranks, provider         welcome, or refused with a reason
 beat       still alive                                  beat
 fence      MPI addresses of this host's ranks           fence: those of all, once all have come
 failed     a failure of this host                       verdict: the failure, to every host
@@ -142,6 +142,7 @@ class Coordinator:
         host = str((message or {})["host"])
         self._members[host] = _Member(connection, time.monotonic())
         connection.send("welcome")
+        self._compare(host, message or {})
         if self._verdict:
             connection.send("verdict", failure=self._verdict.to_json())
         if not self._missing() and len(self._cluster.hosts) > 1:
@@ -163,6 +164,17 @@ class Coordinator:
         if host in self._members:
             return f"host {host!r} has joined already"
         return None
+
+    def _compare(self, host: str, message: Message) -> None:
+        """Blame a host that would start other ranks, or have them talk over something else, than this one."""
+        settings, first = self._settings, self._cluster.me
+        for name, theirs, ours in (
+            ("ranks_per_host", message.get("ranks"), settings.ranks_per_host),
+            ("provider", message.get("provider"), settings.provider),
+        ):
+            if theirs != ours:
+                sentence = f"{name} is {theirs} on {host} and {ours} on {first}; give all hosts the same"
+                self.blame(Failure(Kind.PLATFORM, host, sentence))
 
     async def _converse(self, host: str, member: _Member) -> None:
         """Listen to a host that has joined, to its end; one that ends too soon or talks garbage fails the job."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import sys
 from typing import TYPE_CHECKING
 
 import xgboost as xgb
 
-from treering.errors import PeerLostError
+from treering.errors import PeerLostError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,8 @@ def train(
     world: World,
     chosen: Hyperparameters,
     parameters: Mapping[str, object],
-    matrices: Mapping[str, xgb.DMatrix],
+    boosted: xgb.DMatrix,
+    evaluated: Mapping[str, xgb.DMatrix],
     gradients: Gradients | None,
 ) -> Trained:
     """Boost ``chosen.num_round`` rounds; collective, inside XGBoost's communicator.
@@ -76,8 +78,10 @@ def train(
         Rounds, metrics and early stopping.
     parameters
         XGBoost's own, complete.
-    matrices
-        ``train`` and further channels to evaluate, in the order of the log line.
+    boosted
+        The training rows of this rank, or one that stands in for none.
+    evaluated
+        ``train`` and further channels, in the order of the log line.
     gradients
         None leaves them to XGBoost.
 
@@ -86,16 +90,16 @@ def train(
     PeerLostError
         When XGBoost fails in a world of several: it never says whether another rank is gone.
     """
-    booster = xgb.Booster(dict(parameters), list(matrices.values()))
-    stopping = _EarlyStopping.of(chosen, matrices)
+    booster = xgb.Booster(dict(parameters), [boosted, *evaluated.values()])
+    stopping = _EarlyStopping.of(chosen, evaluated)
     # XGBoost prints some metrics under another name (error@0.5 as error): they are told apart by place.
-    names = [f"{channel}-{metric}" for channel in matrices for metric in chosen.eval_metrics]
+    names = [f"{channel}-{metric}" for channel in evaluated for metric in chosen.eval_metrics]
     scores: dict[str, float] = {}
     rounds = 0
     for rounds in range(1, chosen.num_round + 1):
         try:
-            _boost(booster, matrices["train"], rounds - 1, gradients)
-            said = booster.eval_set([(matrix, name) for name, matrix in matrices.items()], rounds - 1)
+            _boost(booster, boosted, rounds - 1, gradients)
+            said = booster.eval_set([(matrix, name) for name, matrix in evaluated.items()], rounds - 1)
         except xgb.core.XGBoostError as error:
             if world.size == 1:
                 raise
@@ -152,10 +156,10 @@ class _EarlyStopping:
     best_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, chosen: Hyperparameters, matrices: Mapping[str, xgb.DMatrix]) -> _EarlyStopping | None:
+    def of(cls, chosen: Hyperparameters, evaluated: Mapping[str, xgb.DMatrix]) -> _EarlyStopping | None:
         if chosen.early_stopping_rounds is None:
             return None
-        channel, metric = list(matrices)[-1], str(chosen.early_stopping_metric)
+        channel, metric = list(evaluated)[-1], str(chosen.early_stopping_metric)
         return cls(
             f"{channel}-{chosen.xgboost_metric(metric)}",
             chosen.maximize(metric),
@@ -165,6 +169,11 @@ class _EarlyStopping:
     def is_over(self, rounds: int, scores: Mapping[str, float]) -> bool:
         """Note the scores of a round; True when the best one lies `patience` rounds back."""
         value, best = scores[self.metric], self.best_scores.get(self.metric)
+        if math.isnan(value):
+            raise UserError(
+                f"early stopping follows {self.metric}, which is not a number in round {rounds - 1}: some host has "
+                "no rows, or rows of one class only, of that channel; choose another metric, or fewer hosts"
+            )
         if best is None or (value > best if self.maximize else value < best):
             self.best_round, self.best_scores = rounds, scores
         return rounds - self.best_round >= self.patience

@@ -5,15 +5,20 @@ Faults are put into rank programs of the tests' own or injected by signals, neve
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+
+from treering.rendezvous import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +167,74 @@ def test_strangers_on_the_port_do_not_disturb(ring: Ring, sent: bytes) -> None:
     ring.start_host("algo-2", names, command)
     assert set(ring.wait().values()) == {0}, ring.logs()
     strangers[0].close()
+    if sent.endswith(b"\n"):  # what says nothing is still waited for when the job ends
+        assert re.search("refused a connection|closed a connection", ring.hosts["algo-1"].log)
+
+
+@pytest.mark.parametrize(("name", "value"), [("RANKS_PER_HOST", "2"), ("PROVIDER", "efa")])
+def test_a_host_with_other_settings_is_named(ring: Ring, name: str, value: str) -> None:
+    """Other ranks or another provider on one host end the job with both values, not with MPI's abort."""
+    names, command = ["algo-1", "algo-2"], _program(_MEET + "world.leave()")
+    ring.start_host("algo-1", names, command)
+    ring.start_host("algo-2", names, command, {f"TREERING_{name}": value})
+    assert set(ring.wait().values()) == {1}
+    for host in ring.hosts.values():
+        assert host.failure.startswith(f"algo-2: {name.lower()} is {value} on algo-2 and "), host.failure
+
+
+@pytest.mark.parametrize(
+    ("join", "reason"),
+    [
+        ({"protocol": 0, "job": "test-job", "host": "algo-2"}, "it speaks protocol 0"),
+        (
+            {"protocol": PROTOCOL, "job": "test-job", "host": "algo-9"},
+            "'algo-9' is not in resourceconfig.json",
+        ),
+        ({"protocol": PROTOCOL, "job": "test-job", "host": "algo-1"}, "'algo-1' has joined already"),
+    ],
+)
+def test_who_does_not_belong_is_refused_with_the_reason(
+    ring: Ring, join: dict[str, object], reason: str
+) -> None:
+    """Another protocol, an unknown host and a second host of a name hear why, and the job waits on."""
+    names, command = ["algo-1", "algo-2"], _program(_MEET + "world.leave()")
+    first = ring.start_host("algo-1", names, command)
+    _until(lambda: "host 1 of 2" in first.log, "algo-1 has started")
+    answers: list[bytes] = []
+
+    def refused() -> bool:
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", ring.port)) as newcomer,
+                newcomer.makefile("rb") as answer,
+            ):
+                newcomer.sendall(json.dumps({"type": "join", **join}).encode() + b"\n")
+                answers.append(answer.readline())
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    _until(refused, "algo-1 listens")
+    assert reason in json.loads(answers[-1])["reason"]
+    ring.start_host("algo-2", names, command)
+    assert set(ring.wait().values()) == {0}, ring.logs()
+    assert reason in first.log
+
+
+def test_a_supervisor_imports_neither_mpi_nor_xgboost() -> None:
+    """It has to be up, and able to report, before anything heavy is loaded."""
+    look = "import sys, treering.supervisor; print(sorted({'mpi4py', 'xgboost', 'numpy', 'pyarrow'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_ranks_are_told_their_world_and_their_network(ring: Ring) -> None:
+    """Each rank finds the pinned network layer, the job's interface and its share of the cores."""
+    names = ("PMI_RANK", "PMI_SIZE", "MPIR_CVAR_CH4_NETMOD", "FI_PROVIDER", "FI_TCP_IFACE", "OMP_NUM_THREADS")
+    ring.start(2, _program(f"import os; print([os.environ[n] for n in {names}])"))
+    assert set(ring.wait().values()) == {0}, ring.logs()
+    for rank, host in enumerate(ring.hosts.values()):
+        assert str([str(rank), "2", "ofi", "tcp", "lo", "1"]) in host.log
 
 
 @pytest.mark.parametrize("victim", ["algo-1", "algo-2"])

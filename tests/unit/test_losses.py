@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from treering import losses
+from treering import algorithm, losses
 from treering.errors import UserError
+from treering.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,3 +146,11 @@ def test_the_fingerprint_is_the_machine_s_own_and_stable() -> None:
     finally:
         numexpr.set_num_threads(before)
     assert re.fullmatch("[0-9a-f]{16}", alone)
+
+
+def test_hosts_compare_their_fingerprints() -> None:
+    """The digest is among what hosts must have alike, unless the job asks for no reproducibility."""
+    strict = Hyperparameters.parse({"num_round": "1"})
+    assert losses.fingerprint() in algorithm.settings(strict).values()
+    loose = Hyperparameters.parse({"num_round": "1", "reproducible": "false"})
+    assert losses.fingerprint() not in algorithm.settings(loose).values()
