@@ -59,7 +59,7 @@ _FLIGHT_CASES = (
         "flights: 15 minutes late", "binary:logistic", 0.7, 0.6, more=_LEAFWISE, formats=("parquet",)
     ),
 )
-_FLIGHT_LAYOUTS = 4
+_FLIGHT_LAYOUTS = 2
 
 
 def main() -> None:

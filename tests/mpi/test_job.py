@@ -515,6 +515,27 @@ def test_a_host_without_rows_does_not_disturb_metrics(local: Local) -> None:
     assert len(lines[0]) >= 3
 
 
+def test_weights_count_and_do_not_depend_on_the_layout(local: Local) -> None:
+    """With csv_weights=1 column 1 weighs the rows: one model on any number of hosts, and not the unweighted one."""
+    table = _table(300)
+    weights = np.random.default_rng(int(table[0, 0].view(np.uint32))).uniform(0, 5, 300).astype(np.float32)
+    weights[::7] = 0
+    weighted = np.column_stack([table[:, :1], weights, table[:, 1:]])
+    options = ["--content-type=csv", "--hp=num_round=5", "--hp=csv_weights=1"]
+    train = local.channel("train", {"a.csv": _csv(weighted[:200]), "b.csv": _csv(weighted[200:])})
+    digests = set()
+    for hosts in (1, 2, 3):
+        code, printed = local.run(train, *options, "--distribution=ShardedByS3Key", hosts=hosts)
+        assert code == 0, printed
+        assert "300 rows and 4 columns" in printed
+        digests.add(local.sha256())
+    assert len(digests) == 1
+    weighted[:, 1] = 1
+    plain = local.channel("train", {"a.csv": _csv(weighted[:200]), "b.csv": _csv(weighted[200:])})
+    assert local.run(plain, *options)[0] == 0
+    assert local.sha256() not in digests
+
+
 def test_one_class_only_is_no_obstacle(local: Local) -> None:
     """Labels that are all 1 train a model that predicts 1, on one host and on two alike."""
     table = _table(200)

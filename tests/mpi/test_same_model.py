@@ -122,6 +122,7 @@ def test_one_model_in_every_layout(
         jobs.model([rows]),
         jobs.model([by_label], "--hosts=2", "--threads-per-host=2", kind=_PARQUET),
         jobs.model(uneven, "--hosts=3", sharded),  # the third host has no rows
+        jobs.model([rows], "--hosts=2", "--hp=ranks_per_host=2"),
     }
     assert len(models) == 1
 

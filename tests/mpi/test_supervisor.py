@@ -117,6 +117,17 @@ def test_a_first_host_that_never_comes_is_named(ring: Ring) -> None:
     assert ring.hosts["algo-2"].failure.startswith("algo-1: algo-2 could not reach this host within 1 s")
 
 
+def test_a_name_that_never_resolves_is_told(ring: Ring) -> None:
+    """DNS is asked again until the deadline; then the sentence says that it was the name."""
+    names = ["no-such-host-1.invalid", "no-such-host-2.invalid"]
+    quick = {"TREERING_RENDEZVOUS_TIMEOUT": "1", "TREERING_ADDRESSES": ""}
+    host = ring.start_host(names[1], names, _program(_MEET), quick)
+    assert host.process.wait(60) == 1
+    assert host.failure.startswith(
+        f"{names[0]}: {names[1]} could not reach this host within 1 s (its name does not"
+    )
+
+
 def test_a_late_host_just_joins(ring: Ring) -> None:
     """A host that starts after the others have waited is welcome until the deadline."""
     names, command = ["algo-1", "algo-2"], _program(_MEET + "world.leave()")
