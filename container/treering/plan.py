@@ -85,7 +85,7 @@ def resolve(paths: Paths, environ: Mapping[str, str]) -> Plan:
     Raises
     ------
     UserError, PlatformError
-        As the job itself would.
+        For what the job itself would refuse of this host's files and settings.
     """
     config = job.read(paths, environ)
     chosen = Hyperparameters.parse(config.hyperparameters)
