@@ -60,7 +60,7 @@ def _run(paths: Paths, config: JobConfig) -> None:
 
 @contextlib.contextmanager
 def _hidden(package: str) -> Iterator[None]:
-    """Let an optional package look absent: XGBoost would import all of scikit-learn (0.6 s) for its wrappers."""
+    """Let an optional package look absent: XGBoost would import all of scikit-learn for its wrappers."""
     if package in sys.modules:
         yield
         return

@@ -515,6 +515,27 @@ def test_a_host_without_rows_does_not_disturb_metrics(local: Local) -> None:
     assert len(lines[0]) >= 3
 
 
+def test_hosts_with_other_hyperparameters_do_not_train(local: Local) -> None:
+    """A parameter that differs on one host ends the job before the first round, with both values."""
+    local.channel("train", {"a.csv": _csv(_table(100))})
+    different = LocalJob(
+        2,
+        {"train": (Channel("train", "text/csv"), local.folder / "train")},
+        {"num_round": "4", "max_depth": "3"},
+        local.out,
+        threads_per_host=1,
+    )
+    prepare(different)
+    given = local.out / "hosts/algo-2/input/config/hyperparameters.json"
+    given.write_text(json.dumps({"num_round": "4", "max_depth": "5"}))
+    assert run(different) == 1
+    assert len(local.failures()) == 2
+    for failure in local.failures():
+        assert "max_depth is 3 on algo-1 and 5 on algo-2" in failure.splitlines()[0]
+    assert not local.model.exists()
+    assert "train-rmse" not in (local.out / "logs/algo-1.log").read_text()
+
+
 def test_weights_count_and_do_not_depend_on_the_layout(local: Local) -> None:
     """With csv_weights=1 column 1 weighs the rows: one model on any number of hosts, and not the unweighted one."""
     table = _table(300)
