@@ -1,4 +1,4 @@
-"""Constraints on features, given by column number or by name, as the column numbers XGBoost takes."""
+"""Constraints on features and their weights, given by column number or by name, as the column numbers XGBoost takes."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from treering.errors import UserError
-from treering.parameter_values import decode
+from treering.parameter_values import decode, numbers
 from treering.spelling import nearest
 
 _DIRECTIONS = (-1, 0, 1)
@@ -50,6 +50,15 @@ def _is_column(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
+def _feature_weights(value: object) -> tuple[float, ...] | dict[str, float]:
+    """``[1, 2, 0.5]``, ``1,2,0.5`` or ``{"age": 2}``."""
+    given = numbers([*value.values()] if isinstance(value, Mapping) else value)
+    if min(given) < 0 or (not any(given) and not isinstance(value, Mapping)):
+        raise PydanticCustomError("weights", "no list of weights")
+    return dict(zip(map(str, value), given, strict=True)) if isinstance(value, Mapping) else given
+
+
+FeatureWeights = Annotated[tuple[float, ...] | dict[str, float], BeforeValidator(_feature_weights)]
 Monotone = Annotated[tuple[int, ...] | dict[str, int], BeforeValidator(_monotone)]
 Interaction = Annotated[tuple[tuple[int | str, ...], ...], BeforeValidator(_interaction)]
 
@@ -89,6 +98,26 @@ def interaction_text(groups: Iterable[Iterable[int | str]], columns: int, names:
     return json.dumps(
         [[_position("interaction_constraints", one, columns, names) for one in group] for group in groups]
     )
+
+
+def feature_weights(
+    value: tuple[float, ...] | Mapping[str, float], columns: int, names: Sequence[str] | None
+) -> list[float]:
+    """The weight of each of the data's `columns`, called `names`; 1 where a mapping has none.
+
+    Raises
+    ------
+    UserError
+        When there is not one weight for each column, or a name is not among them.
+    """
+    if isinstance(value, Mapping):
+        weights = [1.0] * columns
+        for name, weight in value.items():
+            weights[_position("feature_weights", name, columns, names)] = weight
+        return weights
+    if len(value) != columns:
+        raise UserError(f"feature_weights has {len(value)} entries, but the data has {columns} columns")
+    return list(value)
 
 
 def _position(parameter: str, column: int | str, columns: int, names: Sequence[str] | None) -> int:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, ValidationError
 
 from treering import constraints, parameter_rules, tasks
 from treering.errors import UserError
-from treering.parameter_groups import Boosting, Dropout, Group, Job, Legacy, Linear, Ring, Task, Trees
+from treering.parameter_groups import Boosting, Data, Dropout, Group, Job, Legacy, Linear, Ring, Task, Trees
 from treering.parameter_values import decode
 from treering.spelling import nearest
 
@@ -21,9 +21,7 @@ SAGEMAKER_PREFIX: Final = "sagemaker_"  # what the SDK adds for its own script m
 NOT_YET: Final = {
     "_kfold": "k-fold cross-validation",
     "_num_cv_round": "k-fold cross-validation",
-    "feature_weights": "weights for sampling columns",
 }
-WITHOUT_EFFECT_YET: Final = ("save_model_on_termination",)
 # Old or foreign names that are not spelt like the one to use.
 _SUCCESSORS: Final = {
     "silent": "verbosity",
@@ -43,7 +41,7 @@ _LARGEST: Final = 2**31 - 1  # a limit of this size or more goes without saying
 _LONGEST_SHOWN = 80  # characters of a value in a message
 
 
-class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Job):
+class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data, Job):
     """All hyperparameters of one job, as given: fields hold None where nothing was.
 
     Properties say what follows from them. Two names differ from the hyperparameter's own, which Python
@@ -199,11 +197,6 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Job)
             for name in self.given
             if name in Legacy.model_fields
         ]
-        lines += [
-            f"Hyperparameter {name} is accepted, but has no effect yet"
-            for name in WITHOUT_EFFECT_YET
-            if self.given.get(name)
-        ]
         lines += [f"Hyperparameter {name} has no effect with {why}" for name, why in self._unused().items()]
         if "sync" in (self.updater or ()):
             lines.append("Updater sync has no effect: all hosts grow the same trees")
@@ -238,7 +231,7 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Job)
         return metric
 
 
-GROUPS: Final[tuple[type[Group], ...]] = (Job, Boosting, Trees, Dropout, Linear, Task, Ring, Legacy)
+GROUPS: Final[tuple[type[Group], ...]] = (Job, Data, Boosting, Trees, Dropout, Linear, Task, Ring, Legacy)
 # Hyperparameter names to field names; they differ where Python does not take the name.
 FIELDS: Final = {info.alias or field: field for group in GROUPS for field, info in group.model_fields.items()}
 ENGINE_NAMES: Final = frozenset(

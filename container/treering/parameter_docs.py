@@ -15,7 +15,6 @@ from treering.hyperparameters import (
     FIELDS,
     GROUPS,
     NOT_YET,
-    WITHOUT_EFFECT_YET,
     Hyperparameters,
     allowed_values,
     extra,
@@ -68,8 +67,6 @@ def _row(name: str) -> tuple[str, ...]:
         meaning.append(f"Also called {_code(kept['aliases'])}.")
     if "only_with" in kept:
         meaning.append(f"Only with {_code(_starred(start) for start in kept['only_with'])}.")
-    if name in WITHOUT_EFFECT_YET:
-        meaning.append("**Accepted, but without effect yet.**")
     default = "**required**" if info.is_required() else kept.get("default_text", "-")
     return f"`{name}`", allowed_values(name), default, " ".join(meaning)
 

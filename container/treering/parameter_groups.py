@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from treering.constraints import Interaction, Monotone
+from treering.constraints import FeatureWeights, Interaction, Monotone
 from treering.parameter_values import (
     AutoOrFlag,
+    Column,
+    ColumnNames,
     Flag,
     Integer,
     Levels,
@@ -24,6 +26,7 @@ from treering.parameter_values import (
 
 LIST_OF_COLUMNS = "list of lists of column numbers (from 0) or names, like [[0, 2], [1]]"
 RANKING = ("rank:", "ndcg", "map", "pre")
+COLUMN = "column name or number from 0"
 LEVELS = "number or ascending list of numbers from 0 to 1"
 
 
@@ -106,9 +109,46 @@ class Job(Group):
     disable_default_eval_metric: Flag = option(
         "Compute no metric when `eval_metric` names none.", value=False
     )
-    csv_weights: Flag = option("Column 1 of CSV files holds the rows' weights.", value=False)
     save_model_on_termination: Flag = option(
-        "Keep the newest model when the job is stopped early.", value=False
+        "When the job is stopped early, keep the model of the rounds so far and end well.", value=False
+    )
+    checkpoint_interval: Integer | None = option(
+        "Rounds between two checkpoints, when the job has a checkpoint folder.",
+        default="a twentieth of num_round, at least 1",
+        ge=1,
+    )
+
+
+class Data(Group):
+    """The data: which column is what. A column is given by its name, or by its number from 0."""
+
+    csv_weights: Flag = option(
+        "Column 1 of CSV files holds the rows' weights, as `weight_column=1` says.", value=False
+    )
+    label_column: Column | None = option(
+        "Labels; for survival:aft the lower bounds of time.",
+        default="0",
+        allowed=COLUMN,
+    )
+    label_upper_column: Column | None = option(
+        "Upper bounds of time; missing or infinite where an end is not known.",
+        allowed=COLUMN,
+        only_with=("survival:aft",),
+    )
+    weight_column: Column | None = option("Weights of the rows.", default="none", allowed=COLUMN)
+    group_column: Column | None = option(
+        "Query of each row; LIBSVM has `qid:` instead.", default="none", allowed=COLUMN
+    )
+    base_margin_column: ColumnNames | None = option(
+        "Margin to start each row from; several columns for several classes or quantiles.",
+        default="none",
+        allowed="column name or number, or several separated by commas",
+    )
+    feature_weights: FeatureWeights | None = option(
+        "How likely column sampling takes each column.",
+        default="all alike",
+        allowed='list of numbers 0 or more like [1, 2, 0.5], or a mapping of names like {"age": 2}, which leaves '
+        "the others at 1",
     )
 
 
@@ -354,6 +394,12 @@ class Ring(Group):
     heartbeat_interval: float = option("Seconds between two signs of life of a host.", value=2, gt=0)
     lost_timeout: float = option(
         "Seconds of silence after which a host is lost; at least twice `heartbeat_interval`.", value=15, gt=0
+    )
+    stall_timeout: float = option(
+        "Seconds without any progress on any host after which the job ends; 0 for never.", value=600, ge=0
+    )
+    stop_grace: float = option(
+        "Seconds that a job told to stop may take to finish its round.", value=100, gt=0
     )
     ranks_per_host: Integer = option("Training processes on each host.", value=1, ge=1)
     threads_per_host: Integer = option(

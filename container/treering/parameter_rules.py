@@ -172,6 +172,32 @@ def heartbeats(hp: Hyperparameters) -> Iterator[Problem]:
         )
 
 
+def roles(hp: Hyperparameters) -> Iterator[Problem]:
+    """A column has one role only; `csv_weights` and another `weight_column` exclude each other, and so do `group_column` and an objective other than rank:*."""
+    columns = {
+        "label_column": hp.label_column,
+        "label_upper_column": hp.label_upper_column,
+        "weight_column": hp.weight_column,
+        "group_column": hp.group_column,
+    }
+    taken: dict[str, str] = {}
+    given = [(name, column) for name, column in columns.items() if column is not None]
+    for name, column in (*given, *(("base_margin_column", each) for each in hp.base_margin_column or ())):
+        other = taken.setdefault(column, name)
+        if other is not name:
+            yield Problem((name, other), f"{other} and {name} both name column {column!r}")
+    if hp.csv_weights and hp.weight_column not in {None, "1"}:
+        yield Problem(
+            ("csv_weights", "weight_column"),
+            f"csv_weights takes the weights from column 1, but weight_column is {hp.weight_column!r}; give one",
+        )
+    if hp.group_column is not None and not hp.objective.startswith("rank:"):
+        yield Problem(
+            ("group_column", "objective"),
+            f"group_column is for ranking, but the objective is {hp.objective}",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     classes,
     levels,
@@ -185,6 +211,7 @@ RULES: tuple[Rule, ...] = (
     gpu,
     selectors,
     heartbeats,
+    roles,
 )
 
 

@@ -123,25 +123,42 @@ def _objective(value: object) -> object:
     return value
 
 
-def _numbers(value: object) -> tuple[float, ...]:
+def numbers(value: object) -> tuple[float, ...]:
+    """A list of numbers, or text with numbers separated by commas; raises pydantic's error otherwise."""
     pieces = _pieces(value)
-    numbers = [piece for piece in pieces if isinstance(piece, int | float) and not isinstance(piece, bool)]
-    if not numbers or len(numbers) < len(pieces):
+    found = [piece for piece in pieces if isinstance(piece, int | float) and not isinstance(piece, bool)]
+    if not found or len(found) < len(pieces):
         raise PydanticCustomError("numbers", "no list of numbers")
-    return tuple(numbers)
+    return tuple(found)
 
 
 def _levels(value: object) -> tuple[float, ...]:
     """Quantiles or expectiles: numbers from 0 to 1 in ascending order, as XGBoost demands."""
-    levels = _numbers(value)
+    levels = numbers(value)
     if not all(0 <= level <= 1 for level in levels) or tuple(sorted(set(levels))) != levels:
         raise PydanticCustomError("levels", "out of range or order")
     return levels
 
 
 def _one_or_more(value: object) -> float | tuple[float, ...]:
-    numbers = _numbers(value)
-    return numbers[0] if len(numbers) == 1 else numbers
+    found = numbers(value)
+    return found[0] if len(found) == 1 else found
+
+
+def _column(value: object) -> str:
+    """A column's name, or its number as text."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise PydanticCustomError("column", "neither a name nor a number")
+    return value
+
+
+def _columns(value: object) -> tuple[str, ...]:
+    pieces = [piece.strip() if isinstance(piece, str) else piece for piece in _pieces(value)]
+    if not pieces:
+        raise PydanticCustomError("columns", "no list of columns")
+    return tuple(map(_column, pieces))
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
@@ -152,4 +169,6 @@ Metrics = Annotated[tuple[str, ...], BeforeValidator(_metrics)]
 TuningMetric = Annotated[str, BeforeValidator(_tuning_metric)]
 ObjectiveName = Annotated[str, BeforeValidator(_objective)]
 Levels = Annotated[tuple[float, ...], BeforeValidator(_levels)]
+Column = Annotated[str, BeforeValidator(_column)]
+ColumnNames = Annotated[tuple[str, ...], BeforeValidator(_columns)]
 OneOrMore = Annotated[float | tuple[float, ...], BeforeValidator(_one_or_more)]
