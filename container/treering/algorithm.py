@@ -103,12 +103,12 @@ def _load(
 ) -> Mapping[str, Shard]:
     """The shards of all channels, train first, checked against each other and the objective."""
     shards: dict[str, Shard] = {}
-    for name, channel in schema.agree_channels(world, place.host, config.channels).items():
+    for name, channel in agreed.items():
         loaded = shard.load(
             world,
             place,
             channel,
-            paths.channel(name),
+            paths.channel(channel.name),
             functools.partial(formats.reader_for, channel.content_type, csv_weights=chosen.csv_weights),
             shards["train"].categories if shards else None,
         )

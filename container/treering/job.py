@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -96,7 +95,7 @@ def read(paths: Paths, environ: Mapping[str, str]) -> JobConfig:
     if problems:
         by_user = all(isinstance(problem, UserError) for problem in problems)
         raise (UserError if by_user else PlatformError)("; ".join(str(problem) for problem in problems))
-    return JobConfig(job_name(paths, resources, environ), resources, channels, hyperparameters)
+    return JobConfig(job_name(resources, environ), resources, channels, hyperparameters)
 
 
 def read_resources(paths: Paths) -> Resources:
@@ -117,13 +116,15 @@ def read_resources(paths: Paths) -> Resources:
     return Resources(tuple(hosts), current, interface if isinstance(interface, str) else None)
 
 
-def job_name(paths: Paths, resources: Resources, environ: Mapping[str, str]) -> str:
-    """What all hosts of this job, and nobody else, call it."""
+def job_name(resources: Resources, environ: Mapping[str, str]) -> str:
+    """What all hosts of this job call it; SageMaker gives every job a name of its own.
+
+    Without one the hosts' names have to do. The hyperparameters are left out: hosts that differ in them
+    shall meet and be told how they differ.
+    """
     if environ.get(NAME_VARIABLE):
         return environ[NAME_VARIABLE]
     digest = hashlib.sha256(repr(sorted(resources.hosts)).encode())
-    with contextlib.suppress(OSError):  # whoever needs the file says what is wrong with it
-        digest.update(paths.hyperparameters.read_bytes())
     return f"unnamed-{digest.hexdigest()[:12]}"
 
 

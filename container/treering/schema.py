@@ -31,13 +31,26 @@ _LIBRARIES = ("mpich", "mpi4py", "numpy", "numexpr", "pyarrow", "scipy")
 _SHOWN = 3  # differences named in one sentence
 
 
+_ROLES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "test": "test",
+    "model": "model",
+    "checkpoint": "model",
+}
+"""What each channel is for; under "training" SageMaker's own examples send their data to scripts."""
+
+
 def agree_channels(world: World, host: str, channels: Mapping[str, Channel]) -> dict[str, Channel]:
-    """The job's channels, train first: those of all hosts, as a channel may be limited to some of them.
+    """The job's channels by what they are for, in the order of the log line: train, validation, test, model.
+
+    They are those of all hosts, as a channel may be limited to some of them.
 
     Raises
     ------
     UserError
-        When there is no train channel, or one that would be ignored in silence.
+        When there is no train channel, two for one purpose, or one that would be ignored in silence.
     PlatformError
         When two hosts are told different things about a channel.
     """
@@ -51,17 +64,31 @@ def agree_channels(world: World, host: str, channels: Mapping[str, Channel]) -> 
                     f"inputdataconfig.json describes channel {channel.name} differently: {first} on "
                     f"{first_host}, {channel} on {where}"
                 )
-    if "train" not in agreed:
-        given = ", ".join(sorted(agreed)) or "none"
+    return _by_role({name: channel for name, (_, channel) in agreed.items()})
+
+
+def _by_role(channels: Mapping[str, Channel]) -> dict[str, Channel]:
+    unknown = sorted(channels.keys() - _ROLES)
+    if unknown:
+        raise UserError(
+            f"Extraneous channel found: {', '.join(unknown)}; there are train, validation and test for data, and "
+            "model for a model to go on from"
+        )
+    roles: dict[str, Channel] = {}
+    for role in dict.fromkeys(_ROLES.values()):
+        names = [name for name in channels if _ROLES[name] == role]
+        if len(names) > 1:
+            raise UserError(
+                f"channels {' and '.join(sorted(names))} are for one and the same; give one of them"
+            )
+        if names:
+            roles[role] = channels[names[0]]
+    if "train" not in roles:
+        given = ", ".join(sorted(channels)) or "none"
         raise UserError(
             f"there is no channel named train (channels of this job: {given}); training needs one"
         )
-    unknown = sorted(agreed.keys() - {"train", "validation"})
-    if unknown:
-        raise UserError(
-            f"Extraneous channel found: {', '.join(unknown)}; use train and, if you like, validation"
-        )
-    return {name: agreed[name][1] for name in sorted(agreed)}
+    return roles
 
 
 def agree_columns(

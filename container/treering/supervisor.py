@@ -60,7 +60,7 @@ def train() -> int:
         return 1
     logs.to_stdout(cluster.me)
     settings = Settings.read(paths, os.environ)
-    name = job.job_name(paths, resources, os.environ)
+    name = job.job_name(resources, os.environ)
     command = (sys.executable, "-m", "treering.worker")
     return run(Launch(name, cluster, settings, paths, command, reports_done=True))
 

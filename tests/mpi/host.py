@@ -23,7 +23,7 @@ def main() -> int:
     resources = job.read_resources(paths)
     cluster = Cluster.of(resources.hosts, resources.current_host, resources.interface, os.environ)
     logs.to_stdout(cluster.me)
-    name = job.job_name(paths, resources, os.environ)
+    name = job.job_name(resources, os.environ)
     settings = Settings.read(paths, os.environ)
     return supervisor.run(Launch(name, cluster, settings, paths, tuple(sys.argv[1:])))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,7 +160,9 @@ def test_channels_described_differently_are_told(world: World) -> None:
     [
         ([], "no channel named train (channels of this job: none)"),
         (["validation"], "no channel named train (channels of this job: validation)"),
-        (["train", "test", "extra"], "Extraneous channel found: extra, test"),
+        (["train", "tst", "extra"], "Extraneous channel found: extra, tst; "),
+        (["train", "test", "training"], "channels train and training are for one and the same"),
+        (["train", "checkpoint", "model"], "channels checkpoint and model are for one and the same"),
     ],
 )
 def test_channels_that_are_missing_or_ignored_are_told(world: World, names: list[str], told: str) -> None:
@@ -167,6 +170,18 @@ def test_channels_that_are_missing_or_ignored_are_told(world: World, names: list
     given = names if world.rank == world.size - 1 else names[:1]
     mine = _channels(*map(Channel, given))
     assert told in _told(world, UserError, lambda: schema.agree_channels(world, _host(world), mine))
+
+
+def test_channels_are_known_by_what_they_are_for(world: World) -> None:
+    """Whatever its name and place in the file, each has its role, and the training data comes first."""
+    mine = _channels(*map(Channel, ("validation", "checkpoint", "test", "training")))
+    agreed = schema.agree_channels(world, _host(world), mine)
+    assert [(role, channel.name) for role, channel in agreed.items()] == [
+        ("train", "training"),
+        ("validation", "validation"),
+        ("test", "test"),
+        ("model", "checkpoint"),
+    ]
 
 
 # --- labels ---
@@ -220,4 +235,22 @@ def test_settings_that_differ_are_named_on_every_rank(world: World) -> None:
     assert _told(world, PlatformError, work) == (
         f"the hosts do not run the same job: a is 1 on algo-1 and 2 on {_last(world)}; "
         f"b is 1 on algo-1 and 2 on {_last(world)}; c is 1 on algo-1 and not given on {_last(world)}"
+    )
+
+
+def test_other_versions_are_named_on_every_rank(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host with another release of a library, as another build of the image would have, is told apart."""
+    ours = metadata.version("numexpr")
+    if world.rank == world.size - 1:
+        installed = tmp_path / "numexpr-0.0.1.dist-info"
+        installed.mkdir()
+        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: numexpr\nVersion: 0.0.1\n")
+        monkeypatch.syspath_prepend(tmp_path)
+    if world.size == 1:
+        schema.agree_settings(world, _host(world), {})
+        return
+    assert _told(world, PlatformError, lambda: schema.agree_settings(world, _host(world), {})) == (
+        f"the hosts do not run the same job: version of numexpr is {ours} on algo-1 and 0.0.1 on {_last(world)}"
     )
