@@ -82,12 +82,15 @@ class Cluster:
         """Position of this host in `hosts`."""
         return self.hosts.index(self.me)
 
-    async def resolve(self, host: str) -> str:
-        """IPv4 address of a host; raises OSError while DNS does not know it."""
+    async def resolve(self, host: str, turn: int = 0) -> str:
+        """IPv4 address of a host; raises OSError while DNS does not know it.
+
+        Where two jobs share a network and their hosts' names, a name has several: each `turn` gives another.
+        """
         if host in self.addresses:
             return self.addresses[host]
         found = await _in_background(socket.getaddrinfo, host, None, socket.AF_INET, socket.SOCK_STREAM)
-        return str(found[0][4][0])
+        return str(found[turn % len(found)][4][0])
 
     async def interface(self) -> Interface:
         """The interface that the job's traffic uses.

@@ -7,6 +7,8 @@ import enum
 import traceback
 from typing import Any
 
+_LONGEST = 16_000  # characters of one part of a failure that travels between hosts
+
 
 class TreeringError(Exception):
     """Base of every error that this package raises on purpose; its text is one clear sentence."""
@@ -41,21 +43,35 @@ class PeerLostError(RingError):
 
 
 class Kind(enum.StrEnum):
-    """Who has to act, in the order in which a cause outranks another that came in beside it."""
+    """Who has to act, in the order in which a cause outranks another that came in beside it.
+
+    What only a fault of its own can bring about stands first; what may be the echo of another rank's
+    end, such as an exception in the middle of a collective, stands behind.
+    """
 
     USER = "user"  # the job's input
+    PLATFORM = "platform"  # the mounts, the disk, the memory, the config files
+    DIED = "died"  # a process ended without a word: killed from outside, or left by itself
     INTERNAL = "internal"  # an exception nobody expected
-    PLATFORM = "platform"  # the mounts, the disk, the config files
-    DIED = "died"  # a process ended without a word: killed, or left by itself
+    CRASHED = "crashed"  # an abort or a bad memory access, which is an exception nobody could report
     STOPPED = "stopped"  # SIGTERM, by the platform or a person
     LOST = "lost"  # a host went silent
+    STALLED = "stalled"  # all hosts are there, and nothing moves
     RING = "ring"  # a host never came, or could not be reached
     PEER = "peer"  # the echo of a failure elsewhere
 
     @property
     def rank_order(self) -> int:
-        """Smaller is nearer to the root of the trouble."""
-        return list(Kind).index(self)
+        """Smaller is nearer to the root of the trouble; equal kinds are told apart by their time."""
+        return list(Kind).index(Kind.INTERNAL if self is Kind.CRASHED else self)
+
+
+def _said(error: BaseException) -> str:
+    """An exception's text; some have none, and some cannot even be asked."""
+    try:
+        return str(error) or "no message"
+    except Exception as another:  # noqa: BLE001  # any: it is the text of a stranger's class
+        return f"its message could not be read: {type(another).__name__}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,8 +108,11 @@ class Failure:
                 return cls(Kind.PEER, host, str(error), details)
             case RingError():
                 return cls(Kind.RING, error.culprit or host, str(error))
+            case MemoryError():
+                sentence = f"memory ran out ({_said(error)}); use a larger instance type, or more hosts"
+                return cls(Kind.PLATFORM, host, sentence, details)
             case _:
-                said = str(error) or "no message"
+                said = _said(error)
                 return cls(Kind.INTERNAL, host, f"{type(error).__name__}: {said}", details)
 
     @property
@@ -105,6 +124,12 @@ class Failure:
     def text(self) -> str:
         """The whole failure file."""
         return f"{self.headline}\n\n{self.details}".rstrip() + "\n"
+
+    def cut(self) -> Failure:
+        """The same in a bounded length: the start of the sentence, the end of the details."""
+        if max(len(self.sentence), len(self.details)) <= _LONGEST:
+            return self
+        return dataclasses.replace(self, sentence=self.sentence[:_LONGEST], details=self.details[-_LONGEST:])
 
     def to_json(self) -> dict[str, str]:
         """A JSON object that `from_json` reads back."""

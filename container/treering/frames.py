@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 LIMIT = 4 * 2**20  # bytes a line: 512 hosts' MPI addresses take about one MiB
+HOST_LIMIT = 2**19  # bytes a line from one host: its own addresses, or a failure with its traceback
 
 type Message = dict[str, Any]
 
@@ -62,6 +63,10 @@ class Connection:
         except OSError:  # reset, or timed out, or no route any more
             return None
         return decode(line) if line.endswith(b"\n") else None
+
+    def abort(self) -> None:
+        """Cut the connection at once; whoever waits in `receive` gets None."""
+        self._writer.transport.abort()
 
     async def close(self) -> None:
         """Send what is queued, then close; a silent other side is not waited for."""

@@ -25,6 +25,7 @@ from treering.errors import UserError
 from treering.paths import BASE_VARIABLE, Paths
 from treering.processes import Children
 from treering.resources import cores
+from treering.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 _MARKER = ".treering-local"  # in every output folder: what is in there may be replaced by the next run
 _LOOPBACK = "127.0.0.1"
 _GRACE = 15.0  # seconds that hosts may stay behind the first one to end, before they are killed
-_STOP_GRACE = 10.0  # seconds after Ctrl-C
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -147,9 +147,10 @@ async def _run(local: LocalJob) -> int:
     stopped = loop.create_future()
 
     def stop(number: signal.Signals) -> None:
-        children.signal_all(signal.SIGTERM)
+        children.signal_all(signal.SIGTERM)  # a supervisor lets its ranks finish their round, but not twice
         if not stopped.done():
             stopped.set_result(number)
+            sys.stderr.write("stopping; once more to stop at once\n")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
@@ -167,12 +168,17 @@ async def _run(local: LocalJob) -> int:
     os.close(its_stdout)
     tee = loop.create_task(_tee(shown, local.output / "logs" / f"{local.names[0]}.log"))
     await asyncio.wait([*ends, stopped], return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.wait(ends, timeout=_STOP_GRACE if stopped.done() else _GRACE)
+    await asyncio.wait(ends, timeout=_GRACE + (_stop_grace(local) if stopped.done() else 0.0))
     children.kill_all()
     codes = await asyncio.gather(*ends)
+    await children.end_descendants(_GRACE)  # what a killed supervisor's ranks had started
     await tee
     _collect_failure(local)
     return 0 if not any(codes) else 1
+
+
+def _stop_grace(local: LocalJob) -> float:
+    return Settings.read(Paths(local.output / "hosts" / local.names[0]), os.environ).stop_grace
 
 
 def _environment(local: LocalJob) -> dict[str, str]:

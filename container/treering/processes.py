@@ -10,12 +10,20 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_NICENESS: Final = 10  # a ninth of the processor time where all want some: see docs/supervision.md
+_POLL = 0.02  # seconds between looks at processes that have been killed
+_OOM_SCORE: Final = "500"  # of 1000: as if half of the machine's memory more were used
 
 
 def die_with_parent(parent: int) -> None:
@@ -29,6 +37,23 @@ def die_with_parent(parent: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def give_way() -> None:
+    """Let the kernel prefer others to this process and its children: for the processor, and to be kept alive.
+
+    A supervisor has to answer while its ranks keep all cores busy, and to tell of them when memory ran out.
+    """
+    os.nice(_NICENESS)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a container may forbid it: then the largest process is chosen
+            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, as PID 1 is anyway (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def describe_exit(code: int) -> str:
     """How a process ended, from `Popen`-style codes (negative for signals)."""
     if code >= 0:
@@ -40,15 +65,23 @@ def describe_exit(code: int) -> str:
     return f"was killed by {name}"
 
 
+def _prepare(parent: int, *, gives_way: bool) -> None:
+    """What a child does before its program starts."""
+    die_with_parent(parent)
+    if gives_way:
+        give_way()
+
+
 class Children:
     """All child processes inside one asyncio loop.
 
-    PID 1 inherits every orphan of its container, so children are reaped as they come, known or not;
-    for that reason nothing else in the process may wait for children.
+    Every orphan among the descendants comes here, in whatever session it is, so children are reaped as
+    they come, known or not; for that reason nothing else in the process may wait for children.
     """
 
     def __init__(self) -> None:
         self._running: dict[int, asyncio.Future[int]] = {}
+        _adopt_orphans()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def start(
@@ -57,18 +90,20 @@ class Children:
         environ: Mapping[str, str],
         pass_fds: Sequence[int] = (),
         stdout: int | None = None,
+        *,
+        gives_way: bool = False,
     ) -> tuple[int, asyncio.Future[int]]:
         """Start `command` as the leader of a session of its own; its pid and its future exit code.
 
         A session of its own keeps a terminal's Ctrl-C away: ending a rank is the supervisor's decision. The
-        kernel kills the process when this one ends, however it ends.
+        kernel kills the process when this one ends, however it ends. See `give_way` for `gives_way`.
         """
         process = subprocess.Popen(
             command,
             env=environ,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # no lock is taken there
+            preexec_fn=functools.partial(_prepare, os.getpid(), gives_way=gives_way),  # noqa: PLW1509  # no lock is taken there
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=None if stdout is None else subprocess.STDOUT,
@@ -89,6 +124,19 @@ class Children:
         for pid in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+
+    async def end_descendants(self, seconds: float) -> bool:
+        """SIGKILL what is left below this process, in sessions of its own too; False if some outlives it."""
+        deadline = time.monotonic() + seconds
+        while left := psutil.Process().children(recursive=True):
+            if time.monotonic() > deadline:
+                return False
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            await asyncio.sleep(_POLL)
+            self._reap()
+        return True
 
     async def all_ended(self, seconds: float) -> bool:
         """Wait for every child; False when some are left after `seconds`."""

@@ -6,14 +6,15 @@ One connection a host carries all that supervisors say to each other:
 from host  meaning                                      answer
 ========== ============================================ =======================================
 join       protocol, job, host, ranks, provider         welcome, or refused with a reason
-beat       still alive                                  beat
+beat       still alive; the signs of life of its ranks  beat
 fence      MPI addresses of this host's ranks           fence: those of all, once all have come
 failed     a failure of this host                       verdict: the failure, to every host
-done       this host's ranks are through                finish, once all are
+stop       this host was asked to stop                  stop, to every host; or the verdict
+done       this host's ranks are through                finish, or the verdict, once all are
 ========== ============================================ =======================================
 
 The job has failed when one host says so, goes silent or goes away, and it has ended well only when all
-are done. The first cause wins, and an effect never hides its cause.
+are done. The first cause wins, and an effect never hides its cause: see `treering.verdict`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from treering import stalls, verdict
+from treering.door import Door
 from treering.errors import Failure, Kind
-from treering.frames import LIMIT, Connection, FrameError, Message
+from treering.frames import HOST_LIMIT, LIMIT, Connection, FrameError, Message
+from treering.member import Kept, Member, read, read_failure
+from treering.verdict import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -34,32 +39,9 @@ if TYPE_CHECKING:
     from treering.cluster import Cluster
     from treering.settings import Settings
 
-PROTOCOL = 1
-_HANDSHAKE = 5.0  # seconds a newcomer has to say who it is
-_SETTLE = 0.3  # seconds in which a nearer cause may still overtake the first one heard of
 _GATHER = 10.0  # seconds in which hosts that are still starting can learn of a failure
 _LEAVE = 5.0  # seconds a host has to end its ranks after the verdict
-
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(slots=True)
-class _Member:
-    """A host that has joined."""
-
-    connection: Connection
-    heard: float  # monotonic seconds of its last message
-    done: bool = False
-    gone: bool = False
-    pairs: dict[str, str] | None = None  # what it brought to the current fence
-
-
-def read_failure(value: object) -> Failure:
-    """A failure out of a message; raises FrameError when it is none."""
-    try:
-        return Failure.from_json(value)
-    except (KeyError, TypeError, ValueError) as error:
-        raise FrameError(f"no failure: {error!r}") from error
 
 
 class Coordinator:
@@ -68,7 +50,7 @@ class Coordinator:
     Parameters
     ----------
     job
-        Name that a joining host has to carry, so that another job on the same network is refused.
+        The job's name; see `treering.door`.
     cluster
         Whom to expect.
     settings
@@ -76,22 +58,32 @@ class Coordinator:
     """
 
     def __init__(self, job: str, cluster: Cluster, settings: Settings) -> None:
-        self._job = job
         self._cluster = cluster
         self._settings = settings
-        self._members: dict[str, _Member] = {}
-        self._causes: list[Failure] = []
+        self._door = Door(job, cluster)
+        self._server: asyncio.Server | None = None
+        self._members: dict[str, Member] = {}
+        self._causes: list[Cause] = []
         self._decide_at: asyncio.TimerHandle | None = None
+        self._stop: Failure | None = None
         self._verdict: Failure | None = None
         self._finished = False
+        self._running: set[tuple[str, int]] = set()  # each rank's pid, and when they were last seen to change
+        self._moved = 0.0
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- life ---
 
-    async def listen(self, address: str) -> asyncio.Server:
+    async def listen(self, address: str) -> None:
         """Accept hosts on the job's own interface only; raises OSError when the port is taken."""
-        return await asyncio.start_server(self._accept, address, self._settings.port, limit=LIMIT)
+        self._server = await asyncio.start_server(
+            self._accept,
+            address,
+            self._settings.port,
+            limit=HOST_LIMIT,
+            backlog=len(self._cluster.hosts) + 100,
+        )
 
     async def local_link(self) -> Connection:
         """A connection for the first host itself, without any network."""
@@ -101,9 +93,9 @@ class Coordinator:
         return Connection(*await asyncio.open_connection(sock=theirs, limit=LIMIT))
 
     def watch(self) -> None:
-        """Start the clocks: the deadline for joining, and the heartbeats."""
+        """Start the clocks: the deadline for joining, the heartbeats, and the search for stalls."""
         self._spawn(self._expect_everyone())
-        self._spawn(self._check_heartbeats())
+        self._spawn(self._check_signs())
 
     async def drain(self) -> None:
         """Return once every host has heard the outcome and left, or has had the time to."""
@@ -120,50 +112,24 @@ class Coordinator:
         """Talk to one newcomer until it goes; whatever it sends, nothing here can fail the job's loop."""
         connection = Connection(reader, writer)
         try:
-            host = await self._handshake(connection)
-            if host is not None:
-                await self._converse(host, self._members[host])
-        except FrameError as error:
-            log.warning("closed a connection from %s: %s", connection.peer, error)
+            message = await self._door.greet(connection, self._members)
+            if message is not None:
+                host = str(message["host"])
+                await self._converse(host, self._welcome(host, connection, message))
         finally:
             await connection.close()
 
-    async def _handshake(self, connection: Connection) -> str | None:
-        """The name of the host that joins here, or None for a stranger."""
-        try:
-            message = await asyncio.wait_for(connection.receive(), _HANDSHAKE)
-        except TimeoutError:
-            message = None
-        reason = self._objection(message)
-        if reason is not None:
-            log.warning("refused a connection from %s: %s", connection.peer, reason)
-            connection.send("refused", reason=reason)
-            return None
-        host = str((message or {})["host"])
-        self._members[host] = _Member(connection, time.monotonic())
+    def _welcome(self, host: str, connection: Connection, message: Message) -> Member:
+        member = self._members[host] = Member(connection)
         connection.send("welcome")
-        self._compare(host, message or {})
+        self._compare(host, message)
         if self._verdict:
             connection.send("verdict", failure=self._verdict.to_json())
-        if not self._missing() and len(self._cluster.hosts) > 1:
+        if not self._missing() and self._server is not None:
             log.info("all %d hosts have joined: %s", len(self._members), ", ".join(self._cluster.hosts))
+            self._server.close()  # nobody else has any business here
         self._changed.set()
-        return host
-
-    def _objection(self, message: Message | None) -> str | None:
-        """Why this newcomer is none of ours; None for a host of this job."""
-        if message is None or message["type"] != "join":
-            return "it did not say which host it is"
-        if message.get("protocol") != PROTOCOL:
-            return f"it speaks protocol {message.get('protocol')!r}, this host {PROTOCOL}: use one image"
-        if message.get("job") != self._job:
-            return f"it belongs to job {message.get('job')!r}, not to {self._job!r}"
-        host = message.get("host")
-        if host not in self._cluster.hosts:
-            return f"host {host!r} is not in resourceconfig.json"
-        if host in self._members:
-            return f"host {host!r} has joined already"
-        return None
+        return member
 
     def _compare(self, host: str, message: Message) -> None:
         """Blame a host that would start other ranks, or have them talk over something else, than this one."""
@@ -176,31 +142,37 @@ class Coordinator:
                 sentence = f"{name} is {theirs} on {host} and {ours} on {first}; give all hosts the same"
                 self.blame(Failure(Kind.PLATFORM, host, sentence))
 
-    async def _converse(self, host: str, member: _Member) -> None:
+    async def _converse(self, host: str, member: Member) -> None:
         """Listen to a host that has joined, to its end; one that ends too soon or talks garbage fails the job."""
-        ending = "its supervisor ended without a word (was it killed?)"
+        ending = (
+            "its supervisor ended without a word: it, or its whole container, was killed; see how that ended"
+        )
         try:
             while (message := await member.connection.receive()) is not None:
                 member.heard = time.monotonic()
                 self._handle(host, member, message)
         except FrameError as error:
-            ending = f"its supervisor sent what is no message ({error})"
+            ending = f"its supervisor sent what is no message ({error}); use one image on all hosts"
         member.gone = True
         self._changed.set()
         if not self._finished and not self._verdict:
             self.blame(Failure(Kind.DIED, host, ending))
 
-    def _handle(self, host: str, member: _Member, message: Message) -> None:
+    def _handle(self, host: str, member: Member, message: Message) -> None:
         match message:
-            case {"type": "beat"}:
+            case {"type": "beat", "at": float(at), "ranks": list(ranks)}:
+                member.take_beat(at, ranks)
                 member.connection.send("beat")
             case {"type": "fence", "pairs": dict(pairs)}:
                 member.pairs = pairs
                 self._pass_fence()
-            case {"type": "failed", "failure": failure}:
-                self.blame(read_failure(failure))
-            case {"type": "done"}:
-                member.done = True
+            case {"type": "failed", "at": float(at), "failure": failure}:
+                self.blame(read_failure(failure), member.time_of(at))
+            case {"type": "stop", "failure": failure}:
+                self._ask_to_stop(read_failure(failure))
+            case {"type": "done", "kept": kept}:
+                member.done, member.signs = True, []
+                member.kept = read(Kept.from_json, kept)
                 self._finish()
             case _:
                 raise FrameError(f"host {host} sent an unknown message {message['type']!r}")
@@ -210,6 +182,10 @@ class Coordinator:
     def _missing(self) -> list[str]:
         return [host for host in self._cluster.hosts if host not in self._members]
 
+    def _tell_all(self, kind: str, **fields: object) -> None:
+        for member in self._members.values():
+            member.connection.send(kind, **fields)
+
     def _pass_fence(self) -> None:
         """Give everybody's pairs to everybody once the last host has come."""
         members = self._members.values()
@@ -218,26 +194,45 @@ class Coordinator:
         pairs = {key: value for member in members for key, value in (member.pairs or {}).items()}
         for member in members:
             member.pairs = None
-            member.connection.send("fence", pairs=pairs)
+        self._tell_all("fence", pairs=pairs)
+
+    def _ask_to_stop(self, stop: Failure) -> None:
+        """Let all ranks finish their round where that saves something; else end at once."""
+        if self._stop is not None or self._verdict or self._finished:
+            return
+        self._stop = stop
+        if self._missing() or not all(member.can_save for member in self._members.values()):
+            self.blame(stop)
+            return
+        log.info("%s; all ranks finish their round, within %g s", stop.headline, self._settings.stop_grace)
+        self._tell_all("stop")
+        asyncio.get_running_loop().call_later(self._settings.stop_grace, self._end_grace, stop)
+
+    def _end_grace(self, stop: Failure) -> None:
+        late = [signs for member in self._members.values() for signs in member.signs]
+        where = min(late, key=lambda signs: signs.position.order, default=None)
+        what = f"rank {where.rank} was still in {where.position}" if where else "not all hosts had ended"
+        sentence = f"{stop.sentence}, and after stop_grace={self._settings.stop_grace:g} s {what}"
+        self.blame(dataclasses.replace(stop, sentence=sentence))
 
     def _finish(self) -> None:
-        if not self._missing() and all(member.done for member in self._members.values()) and not self._causes:
-            self._finished = True
-            for member in self._members.values():
-                member.connection.send("finish")
+        if self._missing() or self._causes or not all(member.done for member in self._members.values()):
+            return
+        told = (self._members[host].kept for host in self._cluster.hosts)
+        kept = [each for each in told if each is not None]
+        if kept and not any(each.saved_model for each in kept):
+            stop = self._stop or Failure(Kind.STOPPED, self._cluster.me, "the job ended early")
+            self.blame(dataclasses.replace(stop, sentence=f"{stop.sentence}; {kept[0].sentence}"))
+            return
+        self._finished = True
+        self._tell_all("finish")
 
-    def blame(self, failure: Failure) -> None:
-        """Take in one cause; the verdict follows shortly, when nearer causes have had their chance.
-
-        An echo ("MPI lost contact") says that somebody is gone, not who: it waits until silence would
-        have betrayed the culprit, unless every host has spoken and nobody can be silent.
-        """
+    def blame(self, failure: Failure, at: float | None = None) -> None:
+        """Take in one cause; the verdict follows shortly, when nearer causes have had their chance."""
         if self._verdict or self._finished:
             return
-        self._causes.append(failure)
-        wait = _SETTLE
-        if failure.kind is Kind.PEER and {cause.host for cause in self._causes} < set(self._cluster.hosts):
-            wait += self._settings.lost_timeout + self._settings.heartbeat_interval
+        self._causes.append(Cause(failure, time.monotonic() if at is None else at))
+        wait = verdict.patience(failure, self._causes, self._cluster.hosts, self._settings)
         loop = asyncio.get_running_loop()
         if self._decide_at is None or loop.time() + wait < self._decide_at.when():
             if self._decide_at is not None:
@@ -245,9 +240,8 @@ class Coordinator:
             self._decide_at = loop.call_later(wait, self._decide)
 
     def _decide(self) -> None:
-        self._verdict = min(self._causes, key=lambda cause: cause.kind.rank_order)
-        for member in self._members.values():
-            member.connection.send("verdict", failure=self._verdict.to_json())
+        self._verdict = verdict.choose(self._causes, self._stop)
+        self._tell_all("verdict", failure=self._verdict.to_json())
         self._changed.set()
 
     # --- clocks ---
@@ -267,20 +261,40 @@ class Coordinator:
                 )
             )
 
-    async def _check_heartbeats(self) -> None:
-        allowed = self._settings.lost_timeout
+    async def _check_signs(self) -> None:
+        interval = self._settings.heartbeat_interval
         while True:
             asked = time.monotonic()
-            await asyncio.sleep(self._settings.heartbeat_interval)
+            await asyncio.sleep(interval)
             # A coordinator that was itself stopped heard nobody: give the others their time anew.
-            overslept = time.monotonic() - asked - self._settings.heartbeat_interval
+            overslept = time.monotonic() - asked - interval
             for host, member in self._members.items():
                 if overslept > 1.0:
                     member.heard += overslept
-                silent = time.monotonic() - member.heard
-                if silent > allowed and not member.gone:
-                    sentence = f"has been silent for {silent:.0f} s (stopped, overloaded or cut off)"
-                    self.blame(Failure(Kind.LOST, host, sentence))
+                self._check_heartbeat(host, member)
+            self._check_stall()
+
+    def _check_heartbeat(self, host: str, member: Member) -> None:
+        silent = time.monotonic() - member.heard
+        if silent > self._settings.lost_timeout and not member.gone:
+            sentence = (
+                f"has been silent for {silent:.0f} s: its container or machine was stopped or paused, it was cut off "
+                f"from the network, or it is overloaded; see how {host} ended"
+            )
+            self.blame(Failure(Kind.LOST, host, sentence))
+
+    def _check_stall(self) -> None:
+        timeout = self._settings.stall_timeout
+        signs = {host: member.signs for host, member in self._members.items()}
+        running = {(host, each.pid) for host, those in signs.items() for each in those}
+        if running != self._running:  # a rank that starts or ends is movement, too
+            self._running, self._moved = running, time.monotonic()
+        waits = any(not member.signs and not member.done for member in self._members.values())
+        if not timeout or waits or self._missing() or time.monotonic() - self._moved <= timeout:
+            return
+        stall = stalls.find(signs, timeout)
+        if stall is not None:
+            self.blame(stall)
 
     async def _until(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait until something has changed so that `holds`; False when the time is over first."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 7171
 _LARGEST = 65535  # where ports end; no host has more ranks or threads
+_MAY_BE_ZERO = ("stall_timeout", "threads_per_host")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Settings:
     rendezvous_timeout: float = 900.0  # until every host has joined
     heartbeat_interval: float = 2.0
     lost_timeout: float = 15.0  # a host silent for longer is lost
+    stall_timeout: float = 600.0  # without any progress anywhere; 0: never
+    stop_grace: float = 100.0  # for a job that is asked to stop to finish its round
     ranks_per_host: int = 1
     threads_per_host: int = 0  # 0: all cores this host may use
     provider: str = "tcp"  # libfabric's: tcp or efa
@@ -50,7 +53,7 @@ class Settings:
         for field in dataclasses.fields(cls):
             raw = environ.get(f"TREERING_{field.name.upper()}", given.get(field.name))
             value = None if raw is None else _parse(str(raw).strip().strip("\"'"), field.default)
-            if value is not None:
+            if value or (value == 0 and field.name in _MAY_BE_ZERO):
                 values[field.name] = value
         return cls(**values)
 
@@ -64,4 +67,4 @@ def _parse(text: str, default: object) -> str | float | None:
     except ValueError:
         return None
     largest = _LARGEST if isinstance(number, int) else sys.float_info.max
-    return number if 0 < number <= largest else None
+    return number if 0 <= number <= largest else None

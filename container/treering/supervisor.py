@@ -7,11 +7,9 @@ stays responsive while ranks compute.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -19,23 +17,23 @@ from typing import TYPE_CHECKING
 from treering import __version__, artifacts, job, logs, pmi
 from treering.cluster import Cluster
 from treering.errors import Failure, Kind, PlatformError, RingError, TreeringError
-from treering.frames import LIMIT, Connection
-from treering.launch import Launch, rank_environment
-from treering.link import Link, dial
+from treering.launch import Launch
+from treering.link import Link, dial, join
 from treering.paths import Paths
-from treering.processes import Children, describe_exit
-from treering.rendezvous import Coordinator, read_failure
-from treering.report import STATUS_VARIABLE
+from treering.processes import Children
+from treering.ranks import Rank
+from treering.rendezvous import Coordinator
 from treering.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from treering.cluster import Interface
-
+    from treering.frames import Connection
+    from treering.vitals import Signs
 
 _VERDICT_WAIT = 5.0  # seconds, beyond what silence takes to be noticed, in which the verdict must come
-_LAST_REQUEST = 1.0  # seconds to hear a rank's MPI library out after the rank has ended well
+_STACK_WAIT = 0.5  # seconds for ranks to print where they hang
 _KILLED_WAIT = 5.0  # seconds until killed ranks are gone
 
 log = logging.getLogger(__name__)
@@ -75,7 +73,9 @@ class _Supervisor:
         self._coordinator: Coordinator | None = None
         self._link: Link | None = None
         self._failure: Failure | None = None
+        self._ranks: list[Rank] = []
         self._ranks_through = False
+        self._stop_signals = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -104,7 +104,8 @@ class _Supervisor:
             settings.ranks_per_host,
             self._launch.threads_per_rank,
         )
-        link = self._link = Link(await self._reach_first_host(interface), self._launch)
+        connection = await self._reach_first_host(interface)
+        link = self._link = Link(connection, self._launch, self._signs, self._stop_ranks)
         self._spawn(self._follow(link.outcome()))
         self._spawn(self._follow(link.keep_alive()))
         if self._coordinator is not None:
@@ -136,7 +137,9 @@ class _Supervisor:
                     " on all hosts"
                 ) from error
         self._coordinator.watch()
-        return await self._coordinator.local_link()
+        connection = await self._coordinator.local_link()
+        await join(connection, self._launch)
+        return connection
 
     # --- this host's ranks ---
 
@@ -144,86 +147,58 @@ class _Supervisor:
         count = self._launch.settings.ranks_per_host
         mapping = pmi.process_mapping(self._launch.world_size)
         space = pmi.KeyValues(link.exchange, mapping, count)
-        first_rank = self._cluster.index * count
-        ranks = [self._run_rank(first_rank + i, interface, space) for i in range(count)]
-        if all(await asyncio.gather(*ranks)):
+        first = self._cluster.index * count
+        self._ranks = [Rank(first + i, self._launch, self._fail, link.beat) for i in range(count)]
+        self._spawn(self._watch_ranks())
+        ended = await asyncio.gather(*(rank.run(self._children, interface, space) for rank in self._ranks))
+        if all(ended):
             self._ranks_through = True
-            link.done()
+            link.done(next((rank.kept for rank in self._ranks if rank.kept), None))
 
-    async def _run_rank(self, rank: int, interface: Interface, space: pmi.KeyValues) -> bool:
-        """Start one rank and see it through; True when it ended well."""
-        status, its_status = socket.socketpair()
-        wires, its_wires = socket.socketpair()
-        environ = rank_environment(self._launch, rank, interface, os.environ)
-        environ |= {"PMI_FD": str(its_wires.fileno()), STATUS_VARIABLE: str(its_status.fileno())}
-        with its_status, its_wires:
-            pid, ended = self._children.start(
-                self._launch.command, environ, (its_wires.fileno(), its_status.fileno())
-            )
-        reports = asyncio.get_running_loop().create_task(self._hear_rank(status))
-        session = pmi.Session(space)
-        serving = asyncio.get_running_loop().create_task(self._serve_pmi(wires, session))
-        code = await ended
-        with contextlib.suppress(
-            OSError
-        ):  # its last words are in the socket; a helper that holds it adds none
-            status.shutdown(socket.SHUT_RD)
-        reported, done = await reports
-        if code == 0:  # its last request may still be on the way
-            await asyncio.wait({serving}, timeout=_LAST_REQUEST)
-        serving.cancel()  # a rank that died inside a fence would have it wait for ever
-        unfinished = not done if self._launch.reports_done else session.is_inside
-        if reported is None and (code != 0 or unfinished):
-            hint = "; the kernel does so when memory runs out" if code == -signal.SIGKILL else ""
-            reported = Failure(
-                Kind.DIED,
-                self._cluster.me,
-                f"rank {rank} (pid {pid}) {describe_exit(code)} without a word{hint}; see the log of {self._cluster.me}",
-            )
-        if reported is not None:
-            self._fail(reported)
-        return reported is None
+    async def _watch_ranks(self) -> None:
+        interval = self._launch.settings.heartbeat_interval
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(interval)
+            now = time.monotonic()
+            for rank in self._ranks:
+                rank.look(now - last, interval)
+            last = now
 
-    async def _hear_rank(self, status: socket.socket) -> tuple[Failure | None, bool]:
-        """What a rank reports before it ends: a failure, passed on at once, or that it is done."""
-        connection = Connection(*await asyncio.open_connection(sock=status, limit=LIMIT))
-        failure, done = None, False
-        while (message := await connection.receive()) is not None:
-            match message:
-                case {"type": "failed", "failure": reported}:
-                    failure = read_failure(reported)
-                    self._fail(failure)
-                case {"type": "done"}:
-                    done = True
-        await connection.close()
-        return failure, done
+    def _signs(self) -> list[Signs]:
+        found = (rank.signs() for rank in self._ranks)
+        return [each for each in found if each is not None]
 
-    async def _serve_pmi(self, wires: socket.socket, session: pmi.Session) -> None:
-        """Answer a rank's MPI library until the rank ends."""
-        reader, writer = await asyncio.open_connection(sock=wires, limit=LIMIT)
-        try:
-            await session.serve(reader, writer)
-        except (pmi.PmiError, ConnectionError) as error:
-            log.warning("a rank's MPI library gave up: %s", error)  # its exit code ends the job
-        finally:
-            writer.close()
+    def _stop_ranks(self) -> None:
+        """The first host asks all hosts to stop: the ranks finish their round and agree on the end."""
+        log.info("asked to stop: the ranks finish their round")
+        for rank in self._ranks:
+            rank.stop()
 
     # --- ending ---
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
-        if self._ranks_through or self._outcome.done():
-            log.info("%s changes nothing any more: the job is done", number.name)
-            return
         name = signal.Signals(number).name
-        self._fail(
-            Failure(
-                Kind.STOPPED, self._cluster.me, f"the job was stopped: {self._cluster.me} received {name}"
-            )
-        )
+        if self._ranks_through or self._outcome.done():
+            log.info("%s changes nothing any more: the job is done", name)
+            return
+        again = " again" if self._stop_signals else ""
+        sentence = f"the job was stopped: {self._cluster.me} received {name}{again}"
+        failure = Failure(Kind.STOPPED, self._cluster.me, sentence)
+        self._stop_signals += 1
+        if self._link is None or again:
+            self._fail(failure)
+        else:
+            self._link.stop(failure)
 
     def _fail(self, failure: Failure) -> None:
-        """Report this host's first failure; the verdict for all hosts comes back, or its own stands."""
-        if self._failure is not None or self._outcome.done():
+        """Report what failed on this host; the verdict for all hosts comes back, or its own stands.
+
+        The first failure is reported, and after it only one that is nearer to the cause.
+        """
+        if self._outcome.done():
+            return
+        if self._failure is not None and failure.kind.rank_order >= self._failure.kind.rank_order:
             return
         self._failure = failure
         if self._link is None:
@@ -241,6 +216,10 @@ class _Supervisor:
     async def _end(self, failure: Failure | None) -> int:
         # Nothing changes the outcome any more; asyncio would restore the default handlers on its way out.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        if failure is not None and failure.kind is Kind.STALLED:
+            for rank in self._ranks:
+                rank.show_stack()
+            await asyncio.sleep(_STACK_WAIT)
         self._children.kill_all()
         if failure is not None:
             log.error("%s", failure.headline)
@@ -248,6 +227,7 @@ class _Supervisor:
                 log.info("details:\n%s", failure.details)
             artifacts.write_failure(self._launch.paths, failure)
         await self._children.all_ended(_KILLED_WAIT)
+        await self._children.end_descendants(_KILLED_WAIT)
         if self._link is not None:
             await self._link.close()
         if self._coordinator is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import sys
@@ -12,10 +13,11 @@ from treering import job, logs
 from treering.errors import Failure
 from treering.hyperparameters import Hyperparameters
 from treering.paths import Paths
-from treering.report import Reporter
+from treering.progress import Progress
+from treering.report import STACK_SIGNAL, Reporter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from treering.job import JobConfig
 
@@ -23,24 +25,36 @@ log = logging.getLogger(__name__)
 
 
 def main() -> NoReturn:
-    """Run one rank and leave hard: an ordinary exit could wait for peers that are gone."""
+    """Run one rank of the built-in job."""
+    run_rank(_train)
+
+
+def run_rank(work: Callable[[Paths, JobConfig, Progress], None]) -> NoReturn:
+    """Do `work` as one rank, tell its end, and leave hard: an ordinary exit could wait for peers that are gone.
+
+    Whatever ends `work` other than by returning, ``SystemExit(0)`` included, ends the job with its reason.
+    """
+    faulthandler.enable()
+    faulthandler.register(STACK_SIGNAL)  # a rank that hangs is asked where
     reporter = Reporter(os.environ)
     host, code = "this host", 1
     try:
         paths = Paths.from_environment()
         host = job.read_resources(paths).current_host
         logs.to_stdout(host)
-        _run(paths, job.read(paths, os.environ))
+        work(paths, job.read(paths, os.environ), Progress(reporter))
         reporter.done()
         code = 0
     except BaseException as error:  # noqa: BLE001  # whatever ends a rank has to end the job, with its reason
         reporter.failed(Failure.of(error, host))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # a closed or full stdout is no reason to stay
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
 
-def _run(paths: Paths, config: JobConfig) -> None:
+def _train(paths: Paths, config: JobConfig, progress: Progress) -> None:
     """Everything between the config files and the model.
 
     Imports follow the work: a mistake in the config is told before anything heavy is loaded, and MPI,
@@ -54,7 +68,7 @@ def _run(paths: Paths, config: JobConfig) -> None:
     with _hidden("sklearn"):
         from treering import algorithm  # noqa: PLC0415  # imports XGBoost and Arrow
 
-    algorithm.run(world, config, chosen, paths)
+    algorithm.run(world, config, chosen, paths, progress)
     world.leave()
 
 

@@ -2,7 +2,8 @@
 
     python host.py COMMAND [ARGUMENT ...]
 
-Who takes part stands in ``resourceconfig.json`` below ``SAGEMAKER_BASE_DIR``, as for a real job.
+Who takes part stands in ``resourceconfig.json`` below ``SAGEMAKER_BASE_DIR``, as for a real job. With
+``RANKS_REPORT_DONE`` in the environment the program has to say that it is done, as the built-in one does.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def main() -> int:
     logs.to_stdout(cluster.me)
     name = job.job_name(resources, os.environ)
     settings = Settings.read(paths, os.environ)
-    return supervisor.run(Launch(name, cluster, settings, paths, tuple(sys.argv[1:])))
+    reports = "RANKS_REPORT_DONE" in os.environ
+    return supervisor.run(Launch(name, cluster, settings, paths, tuple(sys.argv[1:]), reports_done=reports))
 
 
 if __name__ == "__main__":

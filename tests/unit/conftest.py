@@ -95,6 +95,9 @@ class _ThreadWorld:
     def allgather_arrays(self, values: NDArray[Any]) -> list[NDArray[Any]]:
         return [np.array(each) for each in self._meeting.exchange(self.rank, np.array(values))]
 
+    def alltoall_arrays(self, values: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        return [np.array(each[self.rank]) for each in self._meeting.exchange(self.rank, values)]
+
     def allgather(self, value: object) -> list[Any]:
         return self._meeting.exchange(self.rank, value)
 

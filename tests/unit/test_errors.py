@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -17,6 +18,7 @@ from treering.errors import (
     TreeringError,
     UserError,
 )
+from treering.frames import HOST_LIMIT
 
 _FAILURES = st.builds(Failure, st.sampled_from(Kind), st.text(), st.text(), st.text())
 
@@ -56,6 +58,37 @@ def test_ends_of_the_process_are_failures_too() -> None:
     """Whatever ends a rank has a headline, an interrupt and an exit included."""
     assert Failure.of(SystemExit(3), "algo-1").headline == "algo-1: SystemExit: 3"
     assert Failure.of(KeyboardInterrupt(), "algo-1").headline == "algo-1: KeyboardInterrupt: no message"
+    assert Failure.of(OSError(), "algo-1").headline == "algo-1: OSError: no message"
+
+
+def test_memory_that_ran_out_is_no_riddle() -> None:
+    """Python's own word for it becomes a sentence that says what to change."""
+    failure = Failure.of(_raised(MemoryError("Unable to allocate 3 GiB")), "algo-1")
+    assert failure.kind is Kind.PLATFORM
+    assert failure.headline.startswith("algo-1: memory ran out (Unable to allocate 3 GiB); use a larger")
+
+
+def test_an_exception_without_a_readable_text_is_still_told() -> None:
+    """A class of a user's own may raise where its text is asked for."""
+
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    failure = Failure.of(_raised(OddError()), "algo-1")
+    assert failure.headline == "algo-1: OddError: its message could not be read: ZeroDivisionError"
+
+
+@given(_FAILURES, st.integers(0, 50_000))
+def test_what_travels_is_bounded(failure: Failure, length: int) -> None:
+    """A short failure stays as it is; of a long one the sentence keeps its start, the details their end."""
+    assert failure.cut() == failure
+    long = dataclasses.replace(failure, sentence="a" + "\U0001f600" * length, details="x" * length + "z")
+    cut = long.cut()
+    assert len(json.dumps(cut.to_json())) < HOST_LIMIT
+    assert cut.sentence.startswith("a")
+    assert cut.details.endswith("z")
+    assert (cut.kind, cut.host) == (failure.kind, failure.host)
 
 
 def test_only_user_mistakes_are_marked() -> None:
@@ -73,9 +106,25 @@ def test_the_failure_file_has_the_headline_first() -> None:
 
 def test_causes_outrank_their_effects() -> None:
     """The root of the trouble comes first: mistakes, then deaths, then silence, then mere echoes."""
-    expected = ["user", "internal", "platform", "died", "stopped", "lost", "ring", "peer"]
+    expected = [
+        "user",
+        "platform",
+        "died",
+        "internal",
+        "crashed",
+        "stopped",
+        "lost",
+        "stalled",
+        "ring",
+        "peer",
+    ]
     assert [kind.value for kind in sorted(Kind, key=lambda kind: kind.rank_order)] == expected
-    assert len({kind.rank_order for kind in Kind}) == len(Kind)
+
+
+def test_a_crash_is_an_exception_that_nobody_could_report() -> None:
+    """Either may be the echo of the other, so only their time tells; all other kinds differ."""
+    assert Kind.CRASHED.rank_order == Kind.INTERNAL.rank_order
+    assert len({kind.rank_order for kind in Kind}) == len(Kind) - 1
 
 
 @given(_FAILURES)

@@ -1,7 +1,6 @@
 """`treering.processes`: every child is told apart, reaped and ended, whatever it did before.
 
-Children reap whatever child the process has, so each test runs them in a process of its own, which adopts
-orphans as PID 1 of a container does.
+Children reap whatever child the process has, so each test runs them in a process of its own.
 """
 
 from __future__ import annotations
@@ -21,10 +20,9 @@ from treering.processes import describe_exit
 _DEADLINE = 60.0  # seconds after which a test fails instead of hanging
 
 _PRELUDE = """
-import asyncio, ctypes, json, os, signal, subprocess, sys, time
+import asyncio, json, os, signal, subprocess, sys, textwrap, time
 import psutil
 from treering.processes import Children
-ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans come here, as they do to PID 1
 PYTHON = sys.executable
 
 async def until(holds):
@@ -212,6 +210,55 @@ def test_a_child_that_ends_takes_what_it_started_along() -> None:
         return code, os.read(shown, 1).decode()  # the end of the pipe: nobody holds it any more
     run(main)
     """) == [-9, ""]
+
+
+def test_descendants_end_in_whatever_session_they_are() -> None:
+    """Orphans that left the group and the session, stopped ones, and their children: nothing is left."""
+    assert _run("""
+    program = '''
+    import os, time
+    away, left = os.pipe()
+    for _ in range(2):
+        if os.fork() == 0:
+            os.setsid()
+            os.write(left, os.getpid().to_bytes(4, "big"))
+            os.fork()
+            time.sleep(1000)
+    print(*(int.from_bytes(os.read(away, 4), "big") for _ in range(2)), flush=True)
+    os._exit(0)
+    '''
+    async def main():
+        children = Children()
+        shown, stdout = pipe()
+        command = [PYTHON, "-c", textwrap.dedent(program)]
+        assert await children.start(command, os.environ, stdout=stdout)[1] == 0
+        pids = [int(pid) for pid in os.read(shown, 100).split()]
+        await until(lambda: len(psutil.Process().children(recursive=True)) == 4)
+        os.kill(pids[0], signal.SIGSTOP)
+        return await children.end_descendants(30), psutil.Process().children() == []
+    run(main)
+    """) == [True, True]
+
+
+def test_a_child_gives_way_if_asked_to() -> None:
+    """Its niceness and its score for the kernel's choice of a victim are raised, and inherited; others' are not."""
+    ours, plain, way = _run("""
+    async def main():
+        look = "import os; print(os.nice(0), open('/proc/self/oom_score_adj').read().strip())"
+        command = [PYTHON, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {look!r}])"]
+        found = [[os.nice(0), int(open("/proc/self/oom_score_adj").read())]]
+        for gives_way in (False, True):
+            children = Children()
+            shown, stdout = pipe()
+            assert await children.start(command, os.environ, stdout=stdout, gives_way=gives_way)[1] == 0
+            os.close(stdout)
+            found.append([int(value) for value in os.read(shown, 100).split()])
+        return found
+    run(main)
+    """)
+    assert plain == ours
+    assert way[0] > ours[0]
+    assert way[1] >= 500
 
 
 def test_orphans_are_reaped() -> None:

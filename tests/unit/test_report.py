@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from treering.errors import Failure, Kind
-from treering.frames import decode
+from treering.frames import decode, encode
 from treering.report import STATUS_VARIABLE
 
 _RANK = """
@@ -58,11 +58,64 @@ def test_a_rank_says_that_it_is_done() -> None:
         assert decode(_heard(ours)) == {"type": "done"}
 
 
-def test_a_rank_without_a_supervisor_reports_to_nobody() -> None:
-    """A rank that was started by hand goes on without a complaint."""
-    with _start(_REPORT + "reporter.done(); print('on')", None, "sentence", "0") as rank:
+def test_what_is_kept_of_a_stopped_job_is_told() -> None:
+    """The sentence and whether the model is part of it arrive as given."""
+    ours, theirs = socket.socketpair()
+    with ours, _start("reporter.stopped('round 3 is kept', saved_model=True)", theirs):
+        theirs.close()
+        told = {"type": "stopped", "sentence": "round 3 is kept", "saved_model": True}
+        assert decode(_heard(ours)) == told
+
+
+def test_a_stop_is_heard_once_and_for_all() -> None:
+    """Asking costs nothing before, and the answer stays yes after the line was read."""
+    program = (
+        "print(reporter.stop_requested(), flush=True); input()\n"
+        "print(reporter.stop_requested(), reporter.stop_requested())"
+    )
+    ours, theirs = socket.socketpair()
+    environ = os.environ | {STATUS_VARIABLE: str(theirs.fileno())}
+    command = [sys.executable, "-c", _RANK + program]
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(
+            command, env=environ, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as rank,
+    ):
+        assert rank.stdout is not None
+        assert rank.stdin is not None
+        assert rank.stdout.readline() == b"False\n"
+        ours.sendall(encode("stop"))
+        rank.stdin.write(b"\n")
+        rank.stdin.close()
+        assert rank.stdout.read() == b"True True\n"
+
+
+def test_a_supervisor_that_does_not_read_is_not_waited_for() -> None:
+    """Reports of progress are dropped when the socket is full: the work goes on."""
+    program = (
+        "from treering.progress import Position\n"
+        "for number in range(100_000): reporter.at(Position(1, 'training', number))\n"
+        "print('on')"
+    )
+    ours, theirs = socket.socketpair()
+    with ours, _start(program, theirs) as rank:
+        theirs.close()
         assert rank.stdout is not None
         assert rank.stdout.read() == b"on\n"
+        lines = _heard(ours).splitlines(keepends=True)
+    assert [decode(line)["position"]["done"] for line in lines] == list(range(len(lines)))
+    assert len(lines) < 100_000
+
+
+def test_a_rank_without_a_supervisor_reports_to_nobody() -> None:
+    """A rank that was started by hand goes on without a complaint."""
+    with _start(
+        _REPORT + "reporter.done(); print('on', reporter.stop_requested())", None, "sentence", "0"
+    ) as rank:
+        assert rank.stdout is not None
+        assert rank.stdout.read() == b"on False\n"
     assert rank.returncode == 0
 
 

@@ -55,6 +55,8 @@ def test_the_default_deadline_is_a_quarter_of_an_hour() -> None:
         ("rendezvous_timeout", "2.5", 2.5),
         ("heartbeat_interval", '"0.5"', 0.5),
         ("lost_timeout", " 1e2 ", 100.0),
+        ("stall_timeout", "1800", 1800.0),
+        ("stop_grace", "8", 8.0),
         ("ranks_per_host", "8", 8),
         ("threads_per_host", "'3'", 3),
         ("provider", "efa", "efa"),
@@ -82,7 +84,7 @@ def test_the_environment_is_stronger(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "0", "-1", "nan", "inf", "1e400", "None", "1" * 400, "1" * 9000, "-1e3"]
+    "text", ["", "soon", "-1", "nan", "inf", "1e400", "None", "1" * 400, "1" * 9000, "-1e3"]
 )
 @pytest.mark.parametrize(
     "name", [field.name for field in dataclasses.fields(Settings) if field.type != "str"]
@@ -92,6 +94,25 @@ def test_a_number_that_is_none_keeps_the_default(paths: Paths, name: str, text: 
     found = [_read(paths, {name: text}), _read(paths, {}, **{f"TREERING_{name.upper()}": text})]
     for each in found:
         assert each == _DEFAULT
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        field.name
+        for field in dataclasses.fields(Settings)
+        if field.type != "str" and field.name != "stall_timeout"
+    ],
+)
+def test_zero_is_no_time_and_no_number_of_anything(paths: Paths, name: str) -> None:
+    """Clocks that never tick and no ranks at all keep their defaults (0 threads are the default: all cores)."""
+    assert _read(paths, {name: "0"}) == _read(paths, {name: "0.0"}) == _DEFAULT
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "0e5"])
+def test_a_stall_timeout_of_zero_is_given(paths: Paths, text: str) -> None:
+    """0 means that nothing is ever taken for a stall."""
+    assert _read(paths, {"stall_timeout": text}) == dataclasses.replace(_DEFAULT, stall_timeout=0.0)
 
 
 def test_whole_numbers_have_to_be_whole(paths: Paths) -> None:

@@ -1,0 +1,176 @@
+"""Whether the kernel killed a rank because memory ran out: read off the counters of its cgroup.
+
+A process killed for memory dies by SIGKILL without a word, exactly as one that somebody killed by hand;
+only the cgroup's counters tell the two apart. Both versions of cgroups count the kills (``oom_kill``) in
+the group of the victim, whether its own limit or the whole machine's memory was exhausted. Older kernels
+count only how often the limit was hit (``failcnt``, version 1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import psutil
+
+_PROC = Path("/proc")
+_CGROUPS = Path("/sys/fs/cgroup")
+_FULL = 0.95  # of the limit: the kernel kills before the very last page
+_GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Account:
+    """A cgroup's memory, in bytes; None for what its files do not tell.
+
+    Parameters
+    ----------
+    kills
+        Processes of this group killed for memory.
+    refusals
+        How often the limit was hit.
+    limit, peak
+        The limit, that of an outer group included where the kernel says it, and the most ever used.
+    """
+
+    kills: int | None = None
+    refusals: int | None = None
+    limit: int | None = None
+    peak: int | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit was reached."""
+        return self.limit is not None and self.peak is not None and self.peak >= _FULL * self.limit
+
+
+class MemoryWatch:
+    """The memory of one rank, noted while it lives and asked about when it is gone.
+
+    Parameters
+    ----------
+    pid
+        The rank's.
+    proc, cgroups
+        Where the two file systems are mounted.
+    """
+
+    def __init__(self, pid: int, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> None:
+        self._pid = pid
+        self._proc = proc
+        self._cgroups = cgroups
+        self._before: dict[Path, Account] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Note in which group the rank is; the kernel shows one that is about to end in the root's."""
+        folder = _folder(self._proc / str(self._pid) / "cgroup", self._cgroups)
+        if folder is not None and folder not in self._before:
+            self._before[folder] = _read(folder)
+
+    def can_tell(self) -> bool:
+        """Whether there are counters that tell a kill for memory from another one."""
+        return any(
+            before.kills is not None or before.refusals is not None for before in self._before.values()
+        )
+
+    def ran_out(self) -> str | None:
+        """What happened, when a process of the rank's group was killed for memory since it started."""
+        for folder, before in self._before.items():
+            now = _read(folder)
+            if now.kills is not None:
+                killed = now.kills > (before.kills or 0)
+            else:
+                killed = now.is_full and (now.refusals or 0) > (before.refusals or 0)
+            if killed:
+                return _sentence(now)
+        return None
+
+
+def _sentence(account: Account) -> str:
+    if account.limit is not None and (account.is_full or account.peak is None):
+        peak = "" if account.peak is None else f", of which up to {_gib(account.peak)} were in use"
+        which = f"this container's limit is {_gib(account.limit)}{peak}"
+    else:
+        used = "" if account.peak is None else f", of which this container used up to {_gib(account.peak)}"
+        which = f"the machine has {_gib(psutil.virtual_memory().total)}{used}"
+    return (
+        f"was killed by the kernel because memory ran out: {which}. Use an instance type with more memory, "
+        "or more hosts, which share the rows"
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / 2**20:.0f} MiB"
+
+
+def _folder(listing: Path, cgroups: Path) -> Path | None:
+    """Folder with the memory counters of the process whose ``/proc/PID/cgroup`` is `listing`.
+
+    A container sees its own group as the root of the mount, while the listing may name it by its path on
+    the machine; then that path does not exist, and the root is the right one.
+    """
+    try:
+        lines = [line.split(":", 2) for line in listing.read_text().splitlines()]
+    except OSError:
+        return None
+    for _, controllers, path in (line for line in lines if len(line) == 3):  # noqa: PLR2004  # number:controllers:path
+        if "memory" in controllers.split(","):
+            mount, sign = cgroups / "memory", "memory.usage_in_bytes"
+        elif not controllers:
+            mount, sign = cgroups, "memory.events"
+        else:
+            continue
+        for folder in (mount / path.lstrip("/"), mount):
+            if (folder / sign).exists():
+                return folder
+    return None
+
+
+def _read(folder: Path) -> Account:
+    """The account of one group, of version 1 or 2."""
+    if (folder / "memory.events").exists():
+        events = _pairs(folder / "memory.events.local") or _pairs(folder / "memory.events")
+        return Account(
+            events.get("oom_kill"),
+            events.get("max"),
+            _true_limit(_limit_v2(folder)),
+            _number(folder / "memory.peak"),
+        )
+    limit = _pairs(folder / "memory.stat").get("hierarchical_memory_limit")
+    return Account(
+        _pairs(folder / "memory.oom_control").get("oom_kill"),
+        _number(folder / "memory.failcnt"),
+        _true_limit(_number(folder / "memory.limit_in_bytes") if limit is None else limit),
+        _number(folder / "memory.max_usage_in_bytes"),
+    )
+
+
+def _limit_v2(folder: Path) -> int | None:
+    """The smallest limit of this group and those around it, as far as they can be seen."""
+    limits = []
+    while (folder / "memory.max").exists():
+        limits.append(_number(folder / "memory.max"))
+        folder = folder.parent
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _true_limit(limit: int | None) -> int | None:
+    """A limit beyond the machine is none; version 1 says "no limit" with a number near 2^63."""
+    return limit if limit is not None and limit < psutil.virtual_memory().total else None
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file; None for ``max``, and where there is no such file."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_text())
+    return None
+
+
+def _pairs(path: Path) -> dict[str, int]:
+    """Lines of a name and a number."""
+    try:
+        return {name: int(value) for name, value in map(str.split, path.read_text().splitlines())}
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,131 @@
+"""How far a rank has come: what it tells its supervisor, so that a stall has a place and a culprit."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from treering.report import Reporter
+
+SAVES_WHEN_STOPPED: Final = frozenset({"training", "saving"})  # in other phases there is nothing to save
+_PAUSE = 1.0  # seconds between two words of one rank, but for a new phase
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Position:
+    """A rank's place in its work.
+
+    Parameters
+    ----------
+    step
+        Phases entered so far: all ranks walk through the same ones, so the lowest is the last.
+    phase
+        Its name.
+    done, total, unit
+        Within the phase: rows, bytes or rounds; `total` is None where it is not known.
+    """
+
+    step: int = 0
+    phase: str = ""
+    done: int = 0
+    total: int | None = None
+    unit: str = ""
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """Sort key by which the rank that is furthest behind comes first."""
+        return self.step, self.done / self.total if self.total else float(self.done)
+
+    def __str__(self) -> str:
+        if not self.done and not self.total:
+            return self.phase
+        reached = f"{self.done:,}" if self.total is None else f"{self.done:,} of {self.total:,}"
+        return f"{self.phase}, {reached} {self.unit}".rstrip()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """Read what `to_json` wrote; raises ValueError, KeyError or TypeError on anything else."""
+        total = value["total"]
+        return cls(
+            int(value["step"]),
+            str(value["phase"]),
+            int(value["done"]),
+            None if total is None else int(total),
+            str(value["unit"]),
+        )
+
+
+class Progress:
+    """What the work tells about itself, and hears from its supervisor; without one, it tells nobody.
+
+    Calls cost about a microsecond, so they may stand in any loop: a thread of its own sends the newest
+    position at most once a second, also when the work hangs right after it. A new phase is sent at once.
+
+    Parameters
+    ----------
+    reporter
+        The rank's line to its supervisor.
+    """
+
+    def __init__(self, reporter: Reporter | None = None) -> None:
+        self._reporter = reporter
+        self._position = Position()
+        self._sent = self._position
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+
+    def phase(self, name: str) -> None:
+        """Enter the next phase; all ranks enter the same ones in the same order.
+
+        Phases of the built-in job: ``loading``, ``cuts``, ``matrix``, ``training``, ``saving``. Only in
+        the last two does a job that is asked to stop wait for the round and its checkpoint.
+        """
+        first = self._position.step == 0
+        self._position = Position(self._position.step + 1, name)
+        self._send()
+        if first and self._reporter is not None:
+            threading.Thread(target=self._send_news, daemon=True).start()
+
+    def advance(self, done: int, total: int | None = None, unit: str = "") -> None:
+        """Tell how much of this phase is done, such as 12 of 100 rounds; what does not grow is no progress."""
+        self._position = dataclasses.replace(self._position, done=done, total=total, unit=unit)
+        self._news.set()
+
+    def stop_requested(self) -> bool:
+        """Whether this host was asked to stop, once and for all; ranks still have to agree on the round."""
+        return self._reporter is not None and self._reporter.stop_requested()
+
+    def stopped(self, sentence: str, *, saved_model: bool) -> None:
+        """Last word of an orderly early end.
+
+        Parameters
+        ----------
+        sentence
+            What is kept, such as "the checkpoint of round 12 is in /opt/ml/checkpoints".
+        saved_model
+            Whether the model was saved on request: only then does a stopped job end with exit code 0.
+        """
+        if self._reporter is not None:
+            self._reporter.stopped(sentence, saved_model=saved_model)
+
+    def _send(self) -> None:
+        if self._reporter is None:
+            return
+        with self._lock:  # what is sent last is the newest
+            if self._position != self._sent:
+                self._sent = self._position
+                self._reporter.at(self._sent)
+
+    def _send_news(self) -> None:
+        pause = threading.Event()
+        while True:
+            self._news.wait()
+            self._news.clear()
+            self._send()
+            pause.wait(_PAUSE)
