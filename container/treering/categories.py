@@ -22,13 +22,24 @@ type Categories = Mapping[int, tuple[str, ...]]
 """Of each categorical feature column its categories, in the order of their codes."""
 
 
-def agree(world: World, local: Mapping[int, Sequence[str]]) -> Categories:
-    """The sorted union of the ranks' own lists, for each categorical column; collective."""
+def agree(
+    world: World, local: Mapping[int, Sequence[str]], first: Mapping[int, Sequence[str]] | None = None
+) -> Categories:
+    """The sorted union of the ranks' own lists, for each categorical column; collective.
+
+    Those of `first`, a model's that training goes on from, come before all others and in its order, so that they
+    keep their codes.
+    """
     union: dict[int, set[str]] = {}
     for of_rank in world.allgather([[column, list(names)] for column, names in local.items()]):
         for column, names in of_rank:
             union.setdefault(column, set()).update(names)
-    return {column: tuple(sorted(union[column])) for column in sorted(union)}
+    fixed = {column: tuple(names) for column, names in (first or {}).items()}
+    return {
+        column: fixed.get(column, ())
+        + tuple(sorted(union.get(column, set()).difference(fixed.get(column, ()))))
+        for column in sorted(union.keys() | fixed.keys())
+    }
 
 
 def recode(

@@ -1,8 +1,7 @@
-"""From a channel's folder to the row ranges of each rank: every row on exactly one rank.
+"""From a channel's folder to the ranks that see its files.
 
 Hosts that see the same files (FullyReplicated) split them; a host with files of its own
-(ShardedByS3Key) keeps them for its own ranks. Either way the ranks that share files get near-equal parts
-of their total size, cut inside files where the format allows it.
+(ShardedByS3Key) keeps them for its own ranks. `treering.dealing` says which rank reads what of them.
 
 A row's identity is the position of its file in the sorted list of all files of the channel, and its
 number in that file. Neither depends on which rank reads it.
@@ -11,21 +10,19 @@ number in that file. Neither depends on which rank reads it.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from treering.errors import PlatformError, UserError
-from treering.readers.batch import File, Span
+from treering.readers.batch import File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from treering.job import Channel
-    from treering.readers.batch import Reader
 
 log = logging.getLogger(__name__)
 
@@ -132,113 +129,24 @@ def _require_equal(channel: str, one: str, ones: Names, other: str, others: Name
     )
 
 
-class Shared(Protocol):
-    """Runs each task on one rank that can see its file, and tells every rank all results."""
-
-    def __call__(self, tasks: Sequence[tuple[tuple[int, ...], Callable[[], int]]]) -> list[int]:
-        """Results in the order of `tasks`; each task names the ranks that may run it."""
-
-
-def run_alone(tasks: Sequence[tuple[tuple[int, ...], Callable[[], int]]]) -> list[int]:
-    """`Shared` for a single process that sees all files."""
-    return [task() for _, task in tasks]
-
-
-def divide(
-    groups: Sequence[Group], reader: Reader, shared: Shared, mine: Callable[[Group], bool]
-) -> dict[int, list[Span]]:
-    """The spans of each rank of the groups that are `mine`, in the order of files.
-
-    Parameters
-    ----------
-    groups
-        From `group_ranks`.
-    reader
-        The channel's format.
-    shared
-        How measuring is dealt out; collective where it talks to other ranks.
-    mine
-        Whether this host can look into a group's files.
-
-    Notes
-    -----
-    Cost: one look at each file that has to be measured (Parquet), and one pass over those few CSV files
-    that are cut, to tell line ends inside quotes from those that end a row.
-    """
-    extents = shared([(group.ranks, _extent(reader, file)) for group in groups for file in group.files])
-    sizes = _regroup(extents, [len(group.files) for group in groups])
-    targets = [_targets(size, len(group.ranks)) for group, size in zip(groups, sizes, strict=True)]
-    surveys = shared(
-        [
-            (group.ranks, _survey(reader, file, start, stop))
-            for group, of_files in zip(groups, targets, strict=True)
-            for file, edges in zip(group.files, of_files, strict=True)
-            for start, stop in itertools.pairwise([0, *edges])
-        ]
+def repeated(channel: Channel, hosts: Sequence[str], listings: Sequence[Names]) -> str | None:
+    """What to warn of where hosts of a sharded channel seem to have the same files; else None."""
+    if channel.distribution != "ShardedByS3Key":
+        return None
+    holders: dict[tuple[str, int], list[str]] = {}
+    for host, listing in zip(hosts, listings, strict=True):
+        for name, size in listing:
+            if size:
+                holders.setdefault((name, size), []).append(host)
+    shared = {name: names for (name, _), names in holders.items() if len(names) > 1}
+    if not shared:
+        return None
+    name, names = min(shared.items())
+    return (
+        f"channel {channel.name} is ShardedByS3Key, but {len(shared)} file(s) lie on several hosts with the same name "
+        f"and size ({name} on {', '.join(names)}): if they are the same, their rows are read more than once; use "
+        "FullyReplicated where all hosts see the same files"
     )
-    counted = iter(surveys)
-    spans: dict[int, list[Span]] = {}
-    for group, of_files, size in zip(groups, targets, sizes, strict=True):
-        surveyed = [[next(counted) for _ in edges] for edges in of_files]
-        if mine(group):
-            edges = [
-                reader.boundaries(file, wanted, known) if wanted else []
-                for file, wanted, known in zip(group.files, of_files, surveyed, strict=True)
-            ]
-            spans |= _deal(group, size, of_files, edges)
-    return spans
-
-
-def _extent(reader: Reader, file: File) -> Callable[[], int]:
-    return lambda: reader.extent(file)
-
-
-def _survey(reader: Reader, file: File, start: int, stop: int) -> Callable[[], int]:
-    return lambda: reader.survey(file, start, stop)
-
-
-def _regroup(values: list[int], counts: list[int]) -> list[list[int]]:
-    remaining = iter(values)
-    return [list(itertools.islice(remaining, count)) for count in counts]
-
-
-def _targets(extents: list[int], parts: int) -> list[list[int]]:
-    """Where each file of a group would have to be cut for exactly equal parts; strictly inside the file."""
-    *starts, total = itertools.accumulate(extents, initial=0)
-    ideal = [total * part // parts for part in range(1, parts)]
-    return [
-        sorted({cut - start for cut in ideal if start < cut < start + extent})
-        for start, extent in zip(starts, extents, strict=True)
-    ]
-
-
-def _deal(
-    group: Group, extents: list[int], targets: list[list[int]], edges: list[list[int]]
-) -> dict[int, list[Span]]:
-    """Give the pieces between actual edges to the ranks whose ideal parts they are."""
-    parts, total = len(group.ranks), sum(extents)
-    spans: dict[int, list[Span]] = {rank: [] for rank in group.ranks}
-    before = 0
-    for file, extent, wanted, actual in zip(group.files, extents, targets, edges, strict=True):
-        if len(actual) != len(wanted) or [0, *actual, extent] != sorted([0, *actual, extent]):
-            raise RuntimeError(
-                f"{file.name}: the places {actual} to cut at do not tile its {extent} bytes or rows"
-            )
-        ideal_starts = [0, *wanted]
-        for ideal, (start, stop) in zip(ideal_starts, itertools.pairwise([0, *actual, extent]), strict=True):
-            if stop > start:
-                part = _part_of(before + ideal, total, parts)
-                spans[group.ranks[part]].append(Span(file, start, stop))
-        before += extent
-    return spans
-
-
-def _part_of(offset: int, total: int, parts: int) -> int:
-    """Index of the ideal part ``[total·i//parts, total·(i+1)//parts)`` that holds `offset`."""
-    part = min(parts - 1, offset * parts // total)
-    while part + 1 < parts and total * (part + 1) // parts <= offset:
-        part += 1
-    return part
 
 
 def require_files(channel: str, folder: Path, groups: Sequence[Group]) -> None:

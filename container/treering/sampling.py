@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from treering.identity import Pieces
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from treering.shard import Piece
+    from treering.identity import Piece
 
 _WORD: Final = 2**64
 _GAMMA: Final = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio, odd
@@ -37,44 +39,48 @@ class Sampler:
         This rank's rows in order: file position, first row in that file, number of rows.
     """
 
-    def __init__(self, seed: int, fraction: float, pieces: Sequence[Piece]) -> None:
+    def __init__(self, seed: int, fraction: float, pieces: Pieces | Sequence[Piece]) -> None:
         self._seed = seed % _WORD
         self._below = np.uint64(min(int(fraction * _WORD), _WORD - 1))
         self._always = fraction >= 1
-        self._pieces = tuple(pieces)
+        table = (pieces if isinstance(pieces, Pieces) else Pieces.of(pieces)).table
+        self._files, self._file = np.unique(table[:, 0], return_inverse=True)
+        self._ends = np.cumsum(table[:, 2])
+        # what to add to a row's place in the mask to get its number in its file, from 1
+        self._shift = (table[:, 1] + 1 - (self._ends - table[:, 2])).astype(np.uint64)
 
     def rows(self, round_: int) -> NDArray[np.bool_]:
         """Which rows take part in a round; shape (rows,), in the order of `pieces`."""
-        drawn = np.ones(sum(piece.rows for piece in self._pieces), np.bool_)
-        if not self._always:
-            for block in self._blocks(round_):
-                self._draw(drawn, *block)
+        total = int(self._ends[-1]) if self._ends.size else 0
+        drawn = np.ones(total, np.bool_)
+        if self._always or not total:
+            return drawn
+        bases = _streams(self._seed, round_, self._files)[self._file] + self._shift * np.uint64(_GAMMA)
+        for start in range(0, total, _BLOCK):
+            stop = min(start + _BLOCK, total)
+            words = np.arange(start, stop, dtype=np.uint64)
+            words *= np.uint64(_GAMMA)
+            words += self._spread(bases, start, stop)
+            _mix(words)
+            np.less(words, self._below, out=drawn[start:stop])
         return drawn
 
-    def _blocks(self, round_: int) -> Iterator[tuple[int, int, int, int]]:
-        """Place in the mask, number of rows, the stream's start, and the first row's number in it."""
-        place = 0
-        for piece in self._pieces:
-            start = _stream(self._seed, round_, piece.file)
-            for done in range(0, piece.rows, _BLOCK):
-                yield place + done, min(_BLOCK, piece.rows - done), start, piece.first_row + done
-            place += piece.rows
+    def _spread(self, bases: NDArray[np.uint64], start: int, stop: int) -> NDArray[np.uint64]:
+        """The base of the piece that each place in ``[start, stop)`` of the mask belongs to."""
+        first, last = np.searchsorted(self._ends, (start, stop - 1), "right")
+        if first == last:
+            return bases[first : first + 1]
+        edges = np.clip(self._ends[first : last + 1], start, stop)
+        return np.repeat(bases[first : last + 1], np.diff(edges, prepend=start))
 
-    def _draw(self, drawn: NDArray[np.bool_], place: int, rows: int, start: int, first: int) -> None:
-        words = np.arange(rows, dtype=np.uint64)
-        words *= np.uint64(_GAMMA)
-        words += np.uint64((start + (first + 1) * _GAMMA) % _WORD)
+
+def _streams(seed: int, round_: int, files: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Where the streams of (seed, round, file) start: one mixing step for each of the three."""
+    words = np.zeros(files.size, np.uint64)
+    for part in (seed, round_, files):
+        words += (np.array(part, np.uint64, ndmin=1) + np.uint64(1)) * np.uint64(_GAMMA)
         _mix(words)
-        np.less(words, self._below, out=drawn[place : place + rows])
-
-
-def _stream(*identity: int) -> int:
-    """Where the stream of (seed, round, file) starts: one mixing step for each of them."""
-    word = np.zeros(1, np.uint64)
-    for part in identity:
-        word += np.uint64((part + 1) * _GAMMA % _WORD)
-        _mix(word)
-    return int(word[0])
+    return words
 
 
 def _mix(words: NDArray[np.uint64]) -> None:

@@ -7,10 +7,11 @@ import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
-from treering import categories, channels, schema
+from treering import categories, channels, dealing, joining, schema
 from treering.errors import UserError
+from treering.identity import Pieces
+from treering.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from treering.categories import Categories
     from treering.job import Channel
+    from treering.joining import Features
     from treering.readers.batch import Batch, Columns, Reader, Span
     from treering.world import World
 
@@ -35,18 +37,11 @@ class Place:
     ranks_per_host: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive rows of one file: ``[first_row, first_row + rows)``."""
-
-    file: int
-    first_row: int
-    rows: int
-
-
 @dataclasses.dataclass(slots=True)
 class Shard:
     """The rows of one channel on one rank, in the order of `pieces`.
+
+    What is None is None on all ranks, whether they have rows or not.
 
     Parameters
     ----------
@@ -54,25 +49,36 @@ class Shard:
         Equal on all ranks.
     features
         float32, shape (rows, columns): dense in Fortran order with NaN for missing, or CSR.
-    label, weight, group
-        float32, float32 or None, int64 or None; shape (rows,). Weight and group are present on all
-        ranks or on none.
+    label
+        float32, shape (rows,).
+    weight
+        float32, shape (rows,), or None: all rows weigh 1.
+    group
+        Query groups: int64, shape (rows,), or None. Straight from `load`, a query may lie on several
+        ranks: see `treering.queries`.
     pieces
         Identity of the rows.
     total_rows
         Of all ranks.
     categories
         What the codes in categorical columns stand for; equal on all ranks.
+    label_upper
+        Upper bounds of time for survival:aft, possibly infinite, of which `label` has the lower ones;
+        float32, shape (rows,), or None.
+    base_margin
+        Margins to start from: float32, shape (rows,) or for several outputs (rows, outputs), or None.
     """
 
     columns: Columns
-    features: NDArray[np.float32] | sparse.csr_array
+    features: Features
     label: NDArray[np.float32]
     weight: NDArray[np.float32] | None
     group: NDArray[np.int64] | None
-    pieces: tuple[Piece, ...]
+    pieces: Pieces
     total_rows: int
     categories: Categories = dataclasses.field(default_factory=dict)
+    label_upper: NDArray[np.float32] | None = None
+    base_margin: NDArray[np.float32] | None = None
 
     @property
     def rows(self) -> int:
@@ -80,13 +86,16 @@ class Shard:
         return int(self.label.shape[0])
 
 
-def load(
+def load(  # noqa: PLR0913  # each is one side of the job
     world: World,
     place: Place,
     channel: Channel,
     folder: Path,
     make_reader: Callable[[Sequence[str]], Reader],
     known: Categories | None = None,
+    progress: Progress | None = None,
+    *,
+    is_train: bool | None = None,
 ) -> Shard:
     """Read this rank's rows of a channel.
 
@@ -99,7 +108,12 @@ def load(
     make_reader
         Gives the reader for a channel with these file names.
     known
-        The training channel's categories, for another channel: what is not among them counts as missing.
+        Categories that keep their codes: those of a model to go on from, for the training channel, which may
+        add others; those of the training channel for another one, where all others count as missing.
+    progress
+        Is told the rows after each batch.
+    is_train
+        Whether this is the training channel; when None, it is if no categories are known.
 
     Raises
     ------
@@ -108,27 +122,106 @@ def load(
     PlatformError
         When hosts that should see the same files do not.
     """
+    is_train = known is None if is_train is None else is_train
     listings = world.allgather(channels.list_files(folder))[:: place.ranks_per_host]
     listings = [[(name, size) for name, size in listing] for listing in listings]
     groups = channels.group_ranks(channel, folder, place.hosts, listings, place.ranks_per_host)
     channels.require_files(channel.name, folder, groups)
+    warning = channels.repeated(channel, place.hosts, listings)
+    if warning and world.rank == 0:
+        log.warning("%s", warning)
     reader = make_reader(sorted({file.name for group in groups for file in group.files}))
-    spans = channels.divide(groups, reader, _Dealt(world), lambda group: world.rank in group.ranks)
+    spans = dealing.divide(groups, reader, _Dealt(world), lambda group: world.rank in group.ranks)
     mine = spans.get(world.rank, [])
     seen = [
         (file, reader.columns(file)) for file in {span.file.position: span.file for span in mine}.values()
     ]
     agreed = schema.agree_columns(world, channel.name, place.host, seen, 0)
-    batches = [list(reader.read(span)) for span in mine]
-    loaded = _assemble(world, place, channel.name, agreed, mine, batches)
-    return _with_categories(world, channel.name, loaded, reader.categories(), known)
+    batches = _read(reader, mine, progress or Progress())
+    pieces = _identify(world, mine, [sum(batch.rows for batch in of_span) for of_span in batches])
+    flat = [batch for of_span in batches for batch in of_span if batch.rows]
+    batches.clear()
+    loaded = _assemble(world, channel.name, agreed, flat, pieces, is_train=is_train)
+    _tell_rows(world, place, channel.name, loaded)
+    local = reader.categories()
+    agreed_on = categories.agree(world, local, known or {}) if is_train else known or {}
+    return _with_categories(world, channel.name, loaded, local, agreed_on)
+
+
+def _read(reader: Reader, spans: Sequence[Span], progress: Progress) -> list[list[Batch]]:
+    """The batches of each span."""
+    total = sum(span.stop - span.start for span in spans) if reader.unit == "rows" else None
+    batches: list[list[Batch]] = []
+    done = 0
+    for span in spans:
+        batches.append([])
+        for batch in reader.read(span):
+            batches[-1].append(batch)
+            done += batch.rows
+            progress.advance(done, total, "rows")
+    return batches
+
+
+def _assemble(
+    world: World, channel: str, agreed: Columns, batches: list[Batch], pieces: Pieces, *, is_train: bool
+) -> Shard:
+    """One array a kind; empties `batches`."""
+    form = joining.Form.agree(world, batches)
+    columns = agreed if agreed.count else dataclasses.replace(agreed, count=form.width)
+    if form.is_sparse and form.width and not form.uses_zero and is_train and world.rank == 0:
+        log.info(
+            "channel %s: no row has an index 0; indices count from 0, so feature 0 is always missing, as in "
+            "AWS's image (no harm, if all channels are numbered alike)",
+            channel,
+        )
+    label, weight = joining.labels(batches), joining.weights(batches, form)
+    group, upper = joining.groups(batches, form, channel), joining.uppers(batches, form)
+    margin = joining.margins(batches, form)
+    features = joining.stack(batches, columns.count, is_sparse=form.is_sparse)
+    total = int(world.allreduce(np.array([label.size], np.int64))[0])
+    if not total:
+        raise UserError(f"channel {channel} has files but no rows; check that they are not empty")
+    return Shard(
+        columns, features, label, weight, group, pieces, total, label_upper=upper, base_margin=margin
+    )
+
+
+def _tell_rows(world: World, place: Place, channel: str, loaded: Shard) -> None:
+    per_rank = world.allgather(loaded.rows)
+    if world.rank == 0:
+        of_ranks = ", ".join(
+            f"{place.hosts[r // place.ranks_per_host]} {n:,}" for r, n in enumerate(per_rank)
+        )
+        log.info(
+            "channel %s: %s rows of %d features (%s)",
+            channel,
+            f"{loaded.total_rows:,}",
+            loaded.columns.count,
+            of_ranks,
+        )
+
+
+def _identify(world: World, spans: Sequence[Span], rows: list[int]) -> Pieces:
+    """Number the rows of each span within its file, knowing how many rows the spans before it have."""
+    mine = np.array(
+        [(span.file.position, span.start, count) for span, count in zip(spans, rows, strict=True)], np.int64
+    ).reshape(-1, 3)
+    known = np.concatenate(world.allgather_arrays(mine.reshape(-1))).reshape(-1, 3)
+    file, start, count = known[np.lexsort((known[:, 1], known[:, 0]))].T
+    before = np.cumsum(count) - count
+    first_of_file = np.searchsorted(file, file)
+    first_row = {
+        (int(f), int(s)): int(n) for f, s, n in zip(file, start, before - before[first_of_file], strict=True)
+    }
+    table = [(f, first_row[f, s], n) for f, s, n in mine.tolist()]
+    return Pieces(np.array(table, np.int64).reshape(-1, 3))
 
 
 def _with_categories(
-    world: World, channel: str, loaded: Shard, local: Categories, known: Categories | None
+    world: World, channel: str, loaded: Shard, local: Categories, agreed: Categories
 ) -> Shard:
     """The shard with the codes of all hosts in place of the reader's own."""
-    loaded.categories = categories.agree(world, local) if known is None else known
+    loaded.categories = agreed
     lost = categories.recode(np.asarray(loaded.features), local, loaded.categories) if local else {}
     for column in loaded.columns.categorical:
         rows = int(world.allreduce(np.array([lost.get(column, 0)], np.int64))[0])
@@ -143,7 +236,7 @@ def _with_categories(
 
 
 class _Dealt:
-    """`channels.Shared` over MPI: the ranks that may run a task take turns."""
+    """`dealing.Shared` over MPI: the ranks that may run a task take turns."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -154,88 +247,3 @@ class _Dealt:
             if ranks[number % len(ranks)] == self._world.rank:
                 results[number] = task()
         return [int(result) for result in self._world.allreduce(results)]
-
-
-def _assemble(
-    world: World, place: Place, channel: str, agreed: Columns, spans: list[Span], batches: list[list[Batch]]
-) -> Shard:
-    rows = [sum(batch.rows for batch in of_span) for of_span in batches]
-    pieces = _identify(world, spans, rows)
-    flat = [batch for of_span in batches for batch in of_span if batch.rows]
-    batches.clear()
-    width = int(
-        world.allreduce(np.array([max((b.features.shape[1] for b in flat), default=0)], np.int64), "max")[0]
-    )
-    kinds = world.allreduce(
-        np.array(
-            [bool(flat) and sparse.issparse(flat[0].features), _has(flat, "weight"), _has(flat, "group")]
-        ).astype(np.int64),
-        "max",
-    )
-    columns = agreed if agreed.count else dataclasses.replace(agreed, count=width)
-    label = _join([batch.label for batch in flat], np.float32)
-    weight = _join([_or_ones(batch) for batch in flat], np.float32) if kinds[1] else None
-    group = _join([_require_group(batch, channel) for batch in flat], np.int64) if kinds[2] else None
-    features = _stack(flat, columns.count, is_sparse=bool(kinds[0]))
-    per_rank = world.allgather(int(label.size))
-    if world.rank == 0:
-        of_ranks = ", ".join(
-            f"{place.hosts[r // place.ranks_per_host]} {n:,}" for r, n in enumerate(per_rank)
-        )
-        log.info(
-            "channel %s: %s rows of %d features (%s)", channel, f"{sum(per_rank):,}", columns.count, of_ranks
-        )
-    if not sum(per_rank):
-        raise UserError(f"channel {channel} has files but no rows; check that they are not empty")
-    return Shard(columns, features, label, weight, group, pieces, sum(per_rank))
-
-
-def _identify(world: World, spans: list[Span], rows: list[int]) -> tuple[Piece, ...]:
-    """Number the rows of each span within its file, knowing how many rows the spans before it have."""
-    mine = np.array(
-        [(span.file.position, span.start, count) for span, count in zip(spans, rows, strict=True)], np.int64
-    )
-    known = np.concatenate(world.allgather_arrays(mine.reshape(-1))).reshape(-1, 3)
-    pieces = []
-    for span, count in zip(spans, rows, strict=True):
-        before = known[(known[:, 0] == span.file.position) & (known[:, 1] < span.start), 2]
-        pieces.append(Piece(span.file.position, int(before.sum()), count))
-    return tuple(pieces)
-
-
-def _has(batches: list[Batch], field: str) -> bool:
-    return any(getattr(batch, field) is not None for batch in batches)
-
-
-def _or_ones(batch: Batch) -> NDArray[np.float32]:
-    return np.ones(batch.rows, np.float32) if batch.weight is None else batch.weight
-
-
-def _require_group(batch: Batch, channel: str) -> NDArray[np.int64]:
-    if batch.group is None:
-        raise UserError(
-            f"channel {channel}: some rows have a query id (qid) and some have none; give all or none"
-        )
-    return batch.group
-
-
-def _join[T: np.generic](parts: list[NDArray[T]], dtype: type[T]) -> NDArray[T]:
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
-
-
-def _stack(batches: list[Batch], width: int, *, is_sparse: bool) -> NDArray[np.float32] | sparse.csr_array:
-    """One array of all batches, each let go as soon as it is copied."""
-    if is_sparse:
-        parts = [_widened(sparse.csr_array(batch.features), width) for batch in batches]
-        return sparse.vstack(parts, "csr") if parts else sparse.csr_array((0, width), dtype=np.float32)
-    stop = sum(batch.rows for batch in batches)
-    features = np.empty((stop, width), np.float32, order="F")
-    while batches:
-        batch = batches.pop()
-        features[stop - batch.rows : stop] = np.asarray(batch.features)
-        stop -= batch.rows
-    return features
-
-
-def _widened(part: sparse.csr_array, width: int) -> sparse.csr_array:
-    return sparse.csr_array((part.data, part.indices, part.indptr), shape=(part.shape[0], width))

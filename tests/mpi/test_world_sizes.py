@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ _SUITE = Path(__file__).parent / "world"
 _FILES = sorted(path.name for path in _SUITE.glob("test_*.py"))
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
-@pytest.mark.parametrize("name", _FILES)
-def test_suite_passes_on_every_rank(ring: Ring, size: int, name: str) -> None:
+_METRICS = "test_metrics.py"  # whose promise is that the number of ranks does not matter
+
+
+@pytest.mark.parametrize(("name", "size"), [*itertools.product(_FILES, (1, 2, 3)), (_METRICS, 5)])
+def test_suite_passes_on_every_rank(ring: Ring, name: str, size: int) -> None:
     """Each rank runs the file as a test session of its own; all must pass, and none may be skipped."""
     pytest_on_each_rank = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     ring.start(size, [*pytest_on_each_rank, str(_SUITE / name)])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
+from treering.identity import Piece, Pieces
 from treering.sampling import Sampler
-from treering.shard import Piece
 
 _WORD = 2**64
 _GAMMA = 0x9E3779B97F4A7C15
@@ -75,6 +75,15 @@ def test_layout_does_not_matter(random: np.random.Generator) -> None:
     drawn = Sampler(7, 0.3, [pieces[i] for i in order]).rows(11)
     expected = np.concatenate([whole[ends[i] : ends[i + 1]] for i in order])
     np.testing.assert_array_equal(drawn, expected)
+
+
+def test_rows_may_lie_anywhere(random: np.random.Generator) -> None:
+    """Rows of several files in any order, as queries bring them together, are drawn as in their files."""
+    rows = 70_000
+    whole = np.array([Sampler(7, 0.3, [Piece(file, 0, rows)]).rows(11) for file in range(3)])
+    file, row = random.integers(0, 3, 100_000), random.integers(0, rows, 100_000)
+    drawn = Sampler(7, 0.3, Pieces.of_rows(file, row)).rows(11)
+    np.testing.assert_array_equal(drawn, whole[file, row])
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.5, 0.9])

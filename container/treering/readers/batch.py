@@ -30,7 +30,7 @@ class File:
         Bytes.
     """
 
-    path: Path
+    path: Path = dataclasses.field(compare=False)  # the rest tells files apart, and is hashed much faster
     name: str
     position: int
     size: int
@@ -93,12 +93,19 @@ class Batch:
         weight or not one by one, so batches of one file may differ.
     group
         int64, shape (rows,): the query group (qid) of each row, or None where the data has no groups.
+    label_upper
+        float32, shape (rows,), possibly +inf: the upper end of each label's interval, `label` being the
+        lower one; or None.
+    base_margin
+        float32, shape (rows,) or for several outputs (rows, outputs); or None.
     """
 
     features: NDArray[np.float32] | csr_array
     label: NDArray[np.float32]
     weight: NDArray[np.float32] | None = None
     group: NDArray[np.int64] | None = None
+    label_upper: NDArray[np.float32] | None = None
+    base_margin: NDArray[np.float32] | None = None
 
     @property
     def rows(self) -> int:
@@ -116,6 +123,9 @@ class Reader(Protocol):
 
     def extent(self, file: File) -> int:
         """Size of a file in this reader's unit: bytes of text, or rows."""
+
+    def divisible(self, file: File) -> bool:
+        """Whether a file may be cut, as far as its name tells; what its bytes tell, `boundaries` obeys."""
 
     def columns(self, file: File) -> Columns:
         """Feature columns of one file; raises UserError where they cannot be told."""

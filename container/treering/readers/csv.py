@@ -1,4 +1,4 @@
-"""CSV text: the label first, then (on request) the weight, then the features; all of them numbers.
+"""CSV text: the label first, unless another column is named, and the features; all of them numbers.
 
 pyarrow parses blocks of whole rows with all cores. It reads float32 at once, so a value that was written
 from a float32 comes back bit for bit. What pyarrow or a check refuses gets a second, careful look
@@ -7,6 +7,7 @@ from a float32 comes back bit for bit. What pyarrow or a check refuses gets a se
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,15 +15,16 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from treering.readers import cells, csv_careful, lines
+from treering.readers import cells, compression, csv_careful, lines
 from treering.readers.batch import Batch, Columns, Span
 from treering.readers.csv_careful import DOUBLE_QUOTE
 from treering.readers.csv_layout import Layout, layout_of
+from treering.readers.csv_table import Table, clean
+from treering.readers.groups import groups_of
+from treering.readers.roles import Roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
 
     from treering.readers.batch import File, Unit
 
@@ -37,76 +39,91 @@ class CsvReader:
 
     The delimiter is detected per file. An empty cell and the usual spellings of a missing value become
     NaN; blanks around numbers, scientific notation, quotes, newlines in quotes, CRLF, a byte order mark
-    and blank lines are fine.
+    and blank lines are fine. So are files compressed with gzip or Zstandard, which are never cut.
 
     Parameters
     ----------
     weights
-        Whether column 1 is the row's weight.
+        Whether column 1 is the row's weight, should `roles` name none.
     header
         Whether the first row of each file names its columns.
+    roles
+        Columns that are no features; the query group may be text.
     block_size
         Bytes of text per batch.
     """
 
     unit: ClassVar[Unit] = "bytes"
 
-    def __init__(self, *, weights: bool = False, header: bool = False, block_size: int = lines.BLOCK) -> None:
-        self._weights = weights
+    def __init__(
+        self,
+        *,
+        weights: bool = False,
+        header: bool = False,
+        roles: Roles | None = None,
+        block_size: int = lines.BLOCK,
+    ) -> None:
+        roles = roles or Roles()
+        self._roles = dataclasses.replace(roles, weight=1) if weights and roles.weight is None else roles
         self._header = header
         self._block_size = block_size
         self._layouts: dict[File, Layout] = {}
         self._slow: set[File] = set()
 
     def extent(self, file: File) -> int:
-        """Bytes of `file`."""
+        """Bytes of `file`, be they text or an archive."""
         return file.size
+
+    def divisible(self, file: File) -> bool:
+        """Whether the name of `file` does not say that it is compressed."""
+        return not compression.has_suffix(file.name)
 
     def columns(self, file: File) -> Columns:
         """Feature columns of `file`, told by its first rows; none if it has no rows."""
         layout = self._layout(file)
-        first = layout.first_feature
-        names = None if layout.names is None else layout.names[first:]
-        return Columns(max(0, layout.columns - first), names)
+        features = layout.parts.features
+        names = None if layout.names is None else tuple(layout.names[column] for column in features)
+        return Columns(len(features), names)
 
     def categories(self) -> Mapping[int, tuple[str, ...]]:
         """None: all columns are numbers."""
         return {}
 
     def survey(self, file: File, start: int, stop: int) -> int:
-        """Number of quote characters in ``[start, stop)``."""
+        """Number of quote characters in ``[start, stop)``; of none in an archive, which is not cut."""
+        if self._layout(file).look.compressed:
+            return 0
         return lines.count(file, start, stop, DOUBLE_QUOTE)
 
     def boundaries(self, file: File, targets: list[int], surveys: list[int]) -> list[int]:
         """For each target the first row start at or after it; the header goes with the first row."""
-        start = self._layout(file).start
+        layout = self._layout(file)
+        if layout.look.compressed:
+            return compression.never_cut(file, targets)
         places, quotes = [], 0
         for target, more in zip(targets, surveys, strict=True):
             quotes += more
-            places.append(lines.row_start(file, target, quotes=quotes) if target > start else 0)
+            places.append(lines.row_start(file, target, quotes=quotes) if target > layout.start else 0)
         return places
 
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows that start in `span`; raises UserError with file, line and column."""
         lines.require_row_start(span)
         layout = self._layout(span.file)
-        start = max(span.start, layout.start)
-        if layout.columns == 0 or start >= span.stop:
-            return
-        for block in lines.blocks(Span(span.file, start, span.stop), self._block_size, quoted=True):
+        for block in lines.blocks(layout.rows_of(span), self._block_size, quoted=True):
             batch = self._batch(block, layout)
             if batch.rows:
                 yield batch
 
     def _layout(self, file: File) -> Layout:
         if file not in self._layouts:
-            self._layouts[file] = layout_of(file, header=self._header, weights=self._weights)
+            self._layouts[file] = layout_of(file, self._roles, header=self._header)
         return self._layouts[file]
 
     def _batch(self, block: lines.Block, layout: Layout) -> Batch:
-        numbers = _parse(block.data, layout)
-        if numbers is None or not layout.fits(numbers):
-            numbers = csv_careful.parse(block, layout)
+        table = _parse(block.data, layout)
+        if table is None or not table.fits(layout.parts):
+            table = csv_careful.parse(block, layout)
             if block.file not in self._slow:
                 self._slow.add(block.file)
                 logger.warning(
@@ -114,32 +131,44 @@ class CsvReader:
                     block.file.name,
                     block.start,
                 )
-        weight = None if layout.weight is None else numbers[:, layout.weight]
-        return Batch(numbers[:, layout.first_feature :], numbers[:, layout.label], weight)
+        return table.to_batch(layout.parts)
 
 
-def _parse(data: bytes, layout: Layout) -> NDArray[np.float32] | None:
-    """All cells as float32 in Fortran order, or None if this takes a careful look."""
-    quoted = DOUBLE_QUOTE in data
+def _parse(data: bytes, layout: Layout) -> Table | None:
+    """All cells of `data`, or None if this takes a careful look."""
     if data.count(DOUBLE_QUOTE) % 2 or data.startswith(lines.BOM):  # pyarrow overlooks both
         return None
-    row = data.find(b"\n") + 1 or len(data)
-    names = [str(column) for column in range(layout.columns)]
     try:
-        table = arrow_csv.read_csv(
-            pa.BufferReader(data),
-            read_options=arrow_csv.ReadOptions(column_names=names, block_size=max(_PIECE, 4 * row)),
-            parse_options=arrow_csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=quoted),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.float32()), null_values=_MISSING
-            ),
-        )
+        table = _read(data, layout)
     except pa.ArrowInvalid:
         return None
+    group, at = None, layout.parts.group
+    if at is not None:
+        found = [groups_of(chunk, clean) for chunk in table.column(at).chunks]
+        if any(missing.any() for _, missing in found):
+            return None
+        group = np.concatenate([np.zeros(0, np.int64), *(ids for ids, _ in found)])
     numbers = np.empty((table.num_rows, layout.columns), np.float32, order="F")
     for column in range(layout.columns):
         start = 0
-        for chunk in table.column(column).chunks:
+        for chunk in table.column(column).chunks if column != at else ():
             numbers[start : start + len(chunk), column] = chunk.to_numpy(zero_copy_only=False)
             start += len(chunk)
-    return numbers
+    return Table(numbers, group)
+
+
+def _read(data: bytes, layout: Layout) -> pa.Table:
+    """The columns of `data`: numbers, but for a column of query groups."""
+    row = data.find(b"\n") + 1 or len(data)
+    names = [str(column) for column in range(layout.columns)]
+    kinds = dict.fromkeys(names, pa.float32())
+    if layout.parts.group is not None:
+        kinds[str(layout.parts.group)] = pa.dictionary(pa.int32(), pa.string())
+    return arrow_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=arrow_csv.ReadOptions(column_names=names, block_size=max(_PIECE, 4 * row)),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=layout.delimiter, newlines_in_values=DOUBLE_QUOTE in data
+        ),
+        convert_options=arrow_csv.ConvertOptions(column_types=kinds, null_values=_MISSING),
+    )

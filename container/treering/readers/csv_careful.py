@@ -16,11 +16,12 @@ import numpy as np
 
 from treering.errors import UserError
 from treering.readers import cells
+from treering.readers.csv_table import Table, clean
+from treering.readers.groups import group_of
+from treering.readers.rules import GROUP, INTERVAL, inverted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
     from treering.readers.csv_layout import Layout
     from treering.readers.lines import Block
@@ -47,39 +48,50 @@ def rows(data: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         yield line, []
 
 
-def parse(block: Block, layout: Layout) -> NDArray[np.float32]:
-    """The block's numbers, shape (rows, all columns), in Fortran order; missing is NaN.
+def parse(block: Block, layout: Layout) -> Table:
+    """The block's rows.
 
     Raises
     ------
     UserError
         For the first row that cannot be trained on, with file, line and column.
     """
-    parts = [np.zeros((0, layout.columns), np.float32)]
+    tables = [Table(np.zeros((0, layout.columns), np.float32), np.zeros(0, np.int64))]
     line = 0
     for some in itertools.batched(rows(block.data, layout.delimiter), _AT_ONCE):
-        numbers = _numbers([row for _, row in some], layout)
-        if numbers is None:
+        table = _table([row for _, row in some], layout)
+        if table is None:
             for line, row in some:
                 _check(row, block, line, layout)
             raise RuntimeError(f"{block.place(some[0][0])}: rows were found valid that are no numbers")
-        parts.append(numbers)
+        tables.append(table)
         line = some[-1][0]
     if block.data.count(DOUBLE_QUOTE) % 2:
         raise UserError(f"{block.place(line)}: a quote is opened and never closed; close or remove it")
-    return np.asfortranarray(np.concatenate(parts))
+    numbers = np.asfortranarray(np.concatenate([table.numbers for table in tables]))
+    if layout.parts.group is None:
+        return Table(numbers, None)
+    return Table(numbers, np.concatenate([table.group for table in tables if table.group is not None]))
 
 
-def _numbers(some: list[list[str]], layout: Layout) -> NDArray[np.float32] | None:
-    """The rows' numbers, or None if there is a mistake in one of them."""
+def _table(some: list[list[str]], layout: Layout) -> Table | None:
+    """The rows as numbers, or None if there is a mistake in one of them."""
     if any(len(row) != layout.columns for row in some):
         return None
+    parts, group = layout.parts, None
+    if parts.group is not None:
+        texts = [clean(row[parts.group]) for row in some]
+        if None in texts:
+            return None
+        group = np.array([group_of(text) for text in texts if text is not None], np.int64)
     try:
-        flat = cells.to_float32([cell for row in some for cell in row])
+        flat = cells.to_float32(
+            ["" if column == parts.group else cell for row in some for column, cell in enumerate(row)]
+        )
     except ValueError:
         return None
-    numbers = flat.reshape(-1, layout.columns)
-    return numbers if layout.fits(numbers) else None
+    table = Table(flat.reshape(-1, layout.columns), group)
+    return table if table.fits(parts) else None
 
 
 def _check(row: list[str], block: Block, line: int, layout: Layout) -> None:
@@ -93,13 +105,23 @@ def _check(row: list[str], block: Block, line: int, layout: Layout) -> None:
             f"{block.place(line)}: {len(row)} columns where the file's first row has {layout.columns}; every "
             "row needs the same number of cells (an empty cell is a missing value)"
         )
+    parts = layout.parts
     for column, cell in enumerate(row):
-        place = f"{block.place(line)}, column {column + 1}"
+        place = f"{block.place(line)}, {layout.named(column)}"
+        if column == parts.group:
+            if cells.is_missing(cell):
+                raise UserError(f"{place}: {GROUP}")
+            continue
         if cells.is_text(cell):
             raise UserError(
                 f"{place}: {cells.shown(cell)} is not a number; turn text into numbers, and leave the cell empty "
                 "where a value is missing"
             )
-        rule = layout.rule(column)
+        rule = parts.rule(column)
         if rule.broken(cells.to_float32([cell])).any():
             raise UserError(f"{place}: {rule.sentence} (found {cells.shown(cell)})")
+    if parts.label_upper is not None:
+        low, high = row[parts.label], row[parts.label_upper]
+        if inverted(cells.to_float32([low]), cells.to_float32([high])).any():
+            place = f"{block.place(line)}, {layout.named(parts.label_upper)}"
+            raise UserError(f"{place}: {INTERVAL} (found {cells.shown(low)} and {cells.shown(high)})")

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 from treering.errors import UserError
 from treering.readers import cells, lines
+from treering.readers.batch import Span
 from treering.readers.csv_careful import rows
-from treering.readers.rules import FEATURE, LABEL, WEIGHT
+from treering.readers.roles import Parts, assign, needed
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from treering.readers.batch import File
-    from treering.readers.rules import Rule
+    from treering.readers.lines import Look
+    from treering.readers.roles import Roles
 
 logger = logging.getLogger(__name__)
 
@@ -40,68 +39,71 @@ class Layout:
         One character.
     columns
         Cells in each row, label and weight among them; 0 for a file without rows.
+    look
+        Where the text begins and ends.
     start
         Offset of the first byte behind the byte order mark and the header.
     names
         The header's names of all columns, or None.
-    label
-        Column of the label, from 0.
-    weight
-        Column of the weight, or None.
+    parts
+        The part that each column plays.
     """
 
     delimiter: str
     columns: int
+    look: Look
     start: int
     names: tuple[str, ...] | None
-    label: int
-    weight: int | None
+    parts: Parts
 
-    @property
-    def first_feature(self) -> int:
-        """The features are the columns from here to the last."""
-        return 1 + max(self.label, self.weight or 0)
+    def rows_of(self, span: Span) -> Span:
+        """The text of a span's rows, which may be none."""
+        text = self.look.within(span)
+        start = max(text.start, self.start) if self.columns else text.stop
+        return Span(span.file, min(start, text.stop), text.stop)
 
-    def rule(self, column: int) -> Rule:
-        """What holds for the numbers in `column`."""
-        return {self.label: LABEL, self.weight: WEIGHT}.get(column, FEATURE)
-
-    def fits(self, numbers: NDArray[np.float32]) -> bool:
-        """Whether every column of `numbers`, shape (rows, columns), keeps its rule."""
-        return not any(self.rule(column).broken(numbers[:, column]).any() for column in range(self.columns))
+    def named(self, column: int) -> str:
+        """What to call a column in a message: its number from 1, and its name if it has one."""
+        name = f" ({cells.shown(self.names[column])})" if self.names else ""
+        return f"column {column + 1}{name}"
 
 
-def layout_of(file: File, *, header: bool, weights: bool) -> Layout:
+def layout_of(file: File, roles: Roles, *, header: bool) -> Layout:
     """Find out how `file` is laid out.
 
     Raises
     ------
     UserError
-        There is a header that was not announced, an announced header does not fit, there is no feature
-        column, or the file is no CSV at all.
+        There is a header that was not announced, an announced header does not fit, a column that was
+        asked for is not there, there is no feature column, or the file is no CSV at all.
     """
-    head = lines.head(file, quoted=True)
+    look = lines.look(file, quoted=True)
+    head = look.head
     if head is None:
-        return Layout(",", 0, file.size, None, 0, None)
+        return Layout(",", 0, look, look.stop, None, Parts(0, ()))
     delimiter, sample = _delimiter(head)
     first = sample[0]
     _require_dense(head, first)
-    columns = len(first)
-    if columns < 2 + weights:
+    columns, least = len(first), needed(roles)
+    if columns < len(least):
         raise UserError(
-            f"{head.place(0)}: found {columns} of at least {2 + weights} columns (label{', weight' if weights else ''}, "
-            "features); separate them by comma, semicolon, tab, | or space"
+            f"{head.place(0)}: found {columns} of at least {len(least)} columns ({', '.join(least)}); separate "
+            "them by comma, semicolon, tab, | or space"
         )
-    start, names = lines.text_start(file), None
+    start, names = look.start, None
     if header:
-        start = lines.row_start(file, head.start + 1, quotes=head.data.count(b'"', 0, 1))
-        names = _names(head, start - head.start, sample, delimiter, 1 + weights)
+        quotes = head.data.count(b'"', 0, 1)
+        start = lines.row_start(file, head.start + 1, quotes=quotes, stop=look.stop)
+        names = _names(head, start - head.start, sample, delimiter)
     elif _mostly_text(first) and not (len(sample) > 1 and _mostly_text(sample[1])):
         raise UserError(
             f"{head.place(0)}: this looks like a header ({cells.shown(delimiter.join(first))}); remove it, or "
             "say so with the content type text/csv;header=true, which takes the feature names from it"
         )
-    return Layout(delimiter, columns, start, names, 0, 1 if weights else None)
+    parts = assign(roles, columns, names, file.name)
+    if names is not None:
+        _require_names(head, names, parts)
+    return Layout(delimiter, columns, look, start, names, parts)
 
 
 def _delimiter(head: lines.Block) -> tuple[str, list[list[str]]]:
@@ -138,9 +140,7 @@ def _require_dense(head: lines.Block, row: list[str]) -> None:
         )
 
 
-def _names(
-    head: lines.Block, length: int, sample: list[list[str]], delimiter: str, first_feature: int
-) -> tuple[str, ...]:
+def _names(head: lines.Block, length: int, sample: list[list[str]], delimiter: str) -> tuple[str, ...]:
     """The names in the header, which takes up the first `length` bytes of `head`."""
     place = head.place(0)
     if len(list(rows(head.data[:length], delimiter))) != 1 or head.data.count(b'"', 0, length) % 2:
@@ -151,16 +151,19 @@ def _names(
             f"{place}: the header has {len(names)} names, but the first row has {len(sample[1])} columns; "
             "every column needs its name"
         )
-    features = names[first_feature:]
+    return names
+
+
+def _require_names(head: lines.Block, names: tuple[str, ...], parts: Parts) -> None:
+    """Refuse features without a name of their own."""
+    place, features = head.place(0), [names[column] for column in parts.features]
     name, times = collections.Counter(features).most_common(1)[0]
     if times > 1:
         raise UserError(
             f"{place}: the name {cells.shown(name)} stands {times} times in the header; make names unique"
         )
     if "" in features:
-        raise UserError(
-            f"{place}, column {1 + first_feature + features.index('')}: this column has no name; give it one"
-        )
+        column = parts.features[features.index("")]
+        raise UserError(f"{place}, column {1 + column}: this column has no name; give it one")
     if not any(map(cells.is_text, features)):
         logger.warning("%s: the header consists of numbers alone; it is taken as names, not as a row", place)
-    return names

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from treering.errors import UserError
+from treering.readers.compression import without_suffix
 from treering.readers.csv import CsvReader
 from treering.readers.libsvm import LibsvmReader
 from treering.readers.parquet import ParquetReader
+from treering.readers.roles import Roles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +49,7 @@ def reader_for(
     files: Sequence[str],
     *,
     csv_weights: bool = False,
-    label: str | None = None,
-    weight: str | None = None,
+    roles: Roles = Roles(),  # noqa: B008  # it is immutable
 ) -> Reader:
     """The reader of one channel.
 
@@ -57,26 +59,47 @@ def reader_for(
         As the job states it, in any case and with parameters (``text/csv; label_size=1; header=true``).
         None or blank: what the files' extensions say where all agree, else LIBSVM, AWS's default.
     files
-        Names of the channel's files.
+        Names of the channel's files; ``.gz`` and ``.zst`` behind an extension do not count.
     csv_weights
         Whether column 1 of CSV is the weight.
-    label, weight
-        Names of a Parquet file's columns; by default the first is the label, and none the weight.
+    roles
+        Columns of CSV and Parquet that are no features; by default the first is the label.
 
     Raises
     ------
     UserError
-        The content type or one of its parameters is unknown.
+        The content type or one of its parameters is unknown, or `roles` and the format do not go together.
     """
     kind, parameters = _parse(content_type or "")
     match kind or _by_extension(files):
         case "csv":
             header = _csv_header(content_type or "", parameters)
-            return CsvReader(weights=csv_weights, header=header)
+            if csv_weights and roles.weight is not None and str(roles.weight) != "1":
+                raise UserError(
+                    f"csv_weights=1 takes the weight from column 1, but weight_column={roles.weight} names another; "
+                    "give one of them"
+                )
+            return CsvReader(weights=csv_weights, header=header, roles=roles)
         case "parquet":
-            return ParquetReader(label=label, weight=weight)
+            return ParquetReader(roles=roles)
         case _:
+            _require_no_roles(roles)
             return LibsvmReader()
+
+
+def _require_no_roles(roles: Roles) -> None:
+    """Refuse what LIBSVM text has no columns for."""
+    named = [
+        f"{field.name}_column"
+        for field in dataclasses.fields(roles)
+        if getattr(roles, field.name) is not None
+    ]
+    if named:
+        raise UserError(
+            f"{', '.join(named)} cannot be used with LIBSVM, whose rows say themselves what is what "
+            "(label:weight qid:group index:value); leave it out, or set the channel's content type to text/csv or "
+            "application/x-parquet"
+        )
 
 
 def _parse(content_type: str) -> tuple[Format | None, dict[str, str]]:
@@ -84,6 +107,8 @@ def _parse(content_type: str) -> tuple[Format | None, dict[str, str]]:
     name, *rest = (part.strip().lower() for part in content_type.split(";"))
     if not name and not rest:
         return None, {}
+    if "recordio" in name:
+        raise UserError(f"content type {content_type!r} is not supported yet; convert the data to Parquet")
     if name not in CONTENT_TYPES:
         raise UserError(f"content type {content_type!r} is unknown; valid are {', '.join(CONTENT_TYPES)}")
     kind = CONTENT_TYPES[name]
@@ -114,5 +139,5 @@ def _csv_header(content_type: str, parameters: dict[str, str]) -> bool:
 
 
 def _by_extension(files: Sequence[str]) -> Format:
-    found = {_EXTENSIONS.get(PurePosixPath(name).suffix.lower()) for name in files}
+    found = {_EXTENSIONS.get(PurePosixPath(without_suffix(name)).suffix.lower()) for name in files}
     return found.pop() or "libsvm" if len(found) == 1 else "libsvm"

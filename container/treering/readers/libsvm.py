@@ -10,6 +10,7 @@ all cores. Whatever does not fit that form gets a second, careful look (`treerin
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from treering.readers import libsvm_careful, lines
+from treering.readers import compression, libsvm_careful, lines
 from treering.readers.batch import Batch, Columns, Span
 from treering.readers.libsvm_rows import LARGEST_INDEX, Rows
 
@@ -44,14 +45,15 @@ _MARKS = b"46116860184273879"  # how they all begin
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Form:
-    """What the first row of a file shows: the form in which the others are expected."""
+    """Where a file's text begins and ends, and the form of its first row, in which others are expected."""
 
-    weighted: bool
-    grouped: bool
+    look: lines.Look
+    weighted: bool = False
+    grouped: bool = False
 
 
 class LibsvmReader:
-    """Reads LIBSVM files; its unit is bytes. Any spacing, comments and blank lines are fine.
+    """Reads LIBSVM files; its unit is bytes. Any spacing, comments, blank lines and compression are fine.
 
     Parameters
     ----------
@@ -67,8 +69,12 @@ class LibsvmReader:
         self._slow: set[File] = set()
 
     def extent(self, file: File) -> int:
-        """Bytes of `file`."""
+        """Bytes of `file`, be they text or an archive."""
         return file.size
+
+    def divisible(self, file: File) -> bool:
+        """Whether the name of `file` does not say that it is compressed."""
+        return not compression.has_suffix(file.name)
 
     def columns(self, file: File) -> Columns:  # noqa: ARG002  # every file has the same answer
         """Unknown before all rows are read; each batch is as wide as its own largest index asks for."""
@@ -83,15 +89,16 @@ class LibsvmReader:
         return 0
 
     def boundaries(self, file: File, targets: list[int], surveys: list[int]) -> list[int]:  # noqa: ARG002  # as above
-        """For each target the first row start at or after it."""
+        """For each target the first row start at or after it; an archive stays whole."""
+        if self._form(file).look.compressed:
+            return compression.never_cut(file, targets)
         return [lines.row_start(file, target, quotes=None) for target in targets]
 
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows that start in `span`; raises UserError with file and line."""
         lines.require_row_start(span)
         form = self._form(span.file)
-        start = span.start or lines.text_start(span.file)
-        for block in lines.blocks(Span(span.file, start, span.stop), self._block_size, quoted=False):
+        for block in lines.blocks(form.look.within(span), self._block_size, quoted=False):
             batch = self._batch(block, form)
             if batch.rows:
                 yield batch
@@ -119,12 +126,14 @@ class LibsvmReader:
 
 
 def _form_of(file: File) -> _Form:
-    if head := lines.head(file, quoted=False):
-        for block in lines.blocks(Span(file, head.start, file.size), lines.HEAD, quoted=False):
+    look = lines.look(file, quoted=False)
+    if head := look.head:
+        rest = Span(file, head.start + len(head.data), look.stop)
+        for block in itertools.chain([head], lines.blocks(rest, lines.HEAD, quoted=False)):
             for line in block.data.split(b"\n"):
                 if found := libsvm_careful.tokens(line):
-                    return _Form(":" in found[0], any(token.startswith("qid:") for token in found))
-    return _Form(weighted=False, grouped=False)
+                    return _Form(look, ":" in found[0], any(token.startswith("qid:") for token in found))
+    return _Form(look)
 
 
 def _parse(data: bytes, form: _Form) -> Rows | None:

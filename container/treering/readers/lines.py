@@ -1,4 +1,4 @@
-"""Bytes of a text file: where rows start, and blocks that end where a row ends.
+"""Bytes of a text: where rows start, and blocks that end where a row ends.
 
 A row ends at a newline. In CSV a newline between quotes ends no row, and whether a place lies between
 quotes is known from the number of quote characters before it. All ranges are half-open byte ranges.
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from treering.errors import UserError
 from treering.readers.batch import Span
-from treering.readers.source import opened
+from treering.readers.compression import ENDLESS, opened_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from treering.readers.batch import File
+    from treering.readers.compression import Text
 
 BOM = b"\xef\xbb\xbf"
 """UTF-8's byte order mark: no part of the text."""
@@ -33,6 +34,7 @@ LONGEST_ROW = 256 << 20
 """Bytes after which a row without an end is a mistake, usually a quote that is never closed."""
 
 _CHUNK = 1 << 20  # bytes read at once where nothing is kept
+_TAR = slice(257, 262)  # where a tar archive says that it is one
 _BLANK_LINES = re.compile(rb"([ \t]*\r?\n)*")
 
 
@@ -60,13 +62,17 @@ class Block:
 
 
 def chunks(file: File, start: int, stop: int, size: int) -> Iterator[bytes]:
-    """Yield the bytes ``[start, stop)`` of `file` in pieces of `size`."""
-    with opened(file) as stream:
-        stream.seek(start)
-        while start < stop and (chunk := stream.read(min(size, stop - start))):
-            start += len(chunk)
-            yield chunk
-    if start < stop:
+    """Yield the bytes ``[start, stop)`` of the text in pieces of `size`; `stop` may be ENDLESS."""
+    with opened_text(file) as text:
+        yield from _chunks(text, file, start, stop, size)
+
+
+def _chunks(text: Text, file: File, start: int, stop: int, size: int) -> Iterator[bytes]:
+    text.seek(start)
+    while start < stop and (chunk := text.read(min(size, stop - start))):
+        start += len(chunk)
+        yield chunk
+    if start < stop != ENDLESS:
         raise UserError(f"{file.name} became shorter while the job was reading it: start the job again")
 
 
@@ -80,8 +86,8 @@ def line_number(file: File, offset: int) -> int:
     return 1 + count(file, 0, offset, b"\n")
 
 
-def row_start(file: File, target: int, *, quotes: int | None) -> int:
-    """First place at or after `target` where a row starts; the end of the file if none follows.
+def row_start(file: File, target: int, *, quotes: int | None, stop: int | None = None) -> int:
+    """First place at or after `target` where a row starts; the end of the text if none follows.
 
     Parameters
     ----------
@@ -91,17 +97,20 @@ def row_start(file: File, target: int, *, quotes: int | None) -> int:
         Any offset.
     quotes
         Quote characters in ``[0, target)``; None for a format where quotes mean nothing.
+    stop
+        Where the text ends; the size of `file` if None.
 
     Returns
     -------
     int
-        Offset behind a newline outside quotes, 0, or the size of `file`.
+        Offset behind a newline outside quotes, 0, or `stop`.
     """
+    stop = file.size if stop is None else stop
     if target <= 0:
         return 0
     offset = target - 1  # a newline just before the target makes the target itself a row start
     inside = bool(quotes and quotes % 2)
-    for chunk in chunks(file, offset, file.size, _CHUNK):
+    for chunk in chunks(file, offset, stop, _CHUNK):
         if quotes is not None and offset == target - 1:
             inside ^= chunk.startswith(b'"')  # back across the byte that `quotes` already counts
         end = 0
@@ -112,37 +121,74 @@ def row_start(file: File, target: int, *, quotes: int | None) -> int:
                 return offset + end
         inside ^= quotes is not None and chunk.count(b'"', end) % 2 == 1
         offset += len(chunk)
-    return file.size
+    return stop
 
 
-def text_start(file: File) -> int:
-    """Offset of the first byte that is no byte order mark."""
-    return len(BOM) if BOM in chunks(file, 0, min(len(BOM), file.size), len(BOM)) else 0
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """What a first look at a file shows.
+
+    Parameters
+    ----------
+    start
+        Offset of the first byte that is no byte order mark.
+    stop
+        Where the text ends: the file's size, or ENDLESS if it is compressed.
+    head
+        The first whole rows, from the first line that is not blank; None if all lines are.
+    """
+
+    start: int
+    stop: int
+    head: Block | None
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the file is an archive, which cannot be read from its middle."""
+        return self.stop == ENDLESS
+
+    def within(self, span: Span) -> Span:
+        """The text that belongs to a span of the file; of a compressed one, which is never cut, all of it."""
+        if span.start == span.stop:
+            return span
+        return Span(span.file, max(span.start, self.start), self.stop if self.compressed else span.stop)
 
 
-def head(file: File, *, quoted: bool) -> Block | None:
-    """The first whole rows of `file`, from the first line that is not blank; None if all lines are.
+def look(file: File, *, quoted: bool) -> Look:
+    """Look at the beginning of `file`.
 
     Raises
     ------
     UserError
         The file is not text, or it ends its lines in a way of the past.
     """
-    span = Span(file, text_start(file), file.size)
-    for block in blocks(span, HEAD, quoted=quoted):
-        blank = _BLANK_LINES.match(block.data).end()  # type: ignore[union-attr]  # it matches nothing as well
-        data = block.data[blank:]
-        if b"\0" in data:
-            raise UserError(
-                f"{file.name} is not a text file: check its content type, and that it is neither compressed nor UTF-16"
-            )
-        if b"\n" not in data and b"\r" in data.rstrip():
-            raise UserError(
-                f"{file.name} ends its lines with a carriage return alone; save it with Unix or Windows line ends"
-            )
-        if data.strip():
-            return Block(file, block.start + blank, data)
-    return None
+    start = 0
+    with opened_text(file) as text:
+        whole = Span(file, 0, ENDLESS if text.compressed else file.size)
+        parts = _chunks(text, file, 0, whole.stop, HEAD)
+        for block in _blocks(whole, parts, quoted=quoted, longest=LONGEST_ROW):
+            mark = len(BOM) if block.start == 0 and block.data.startswith(BOM) else 0
+            start += mark
+            blank = _BLANK_LINES.match(block.data, mark).end()  # type: ignore[union-attr]  # it matches nothing as well
+            data = block.data[blank:]
+            _require_lines(file, data)
+            if data.strip():
+                return Look(start, whole.stop, Block(file, block.start + blank, data))
+    return Look(start, whole.stop, None)
+
+
+def _require_lines(file: File, data: bytes) -> None:
+    if data[_TAR].startswith(b"ustar"):
+        raise UserError(f"{file.name} is a tar archive; unpack it")
+    if b"\0" in data:
+        raise UserError(
+            f"{file.name} is not a text file: check its content type, and that it is not compressed "
+            "(other than by gzip or Zstandard) nor UTF-16"
+        )
+    if b"\n" not in data and b"\r" in data.rstrip():
+        raise UserError(
+            f"{file.name} ends its lines with a carriage return alone; save it with Unix or Windows line ends"
+        )
 
 
 def require_row_start(span: Span) -> None:
@@ -172,11 +218,14 @@ def blocks(span: Span, size: int, *, quoted: bool, longest: int = LONGEST_ROW) -
     UserError
         No row ends within `longest` bytes.
     """
+    yield from _blocks(span, chunks(span.file, span.start, span.stop, size), quoted=quoted, longest=longest)
+
+
+def _blocks(span: Span, parts: Iterable[bytes], *, quoted: bool, longest: int) -> Iterator[Block]:
     start, rest = span.start, b""
-    for chunk in chunks(span.file, span.start, span.stop, size):
-        data = rest + chunk
-        last = start + len(data) == span.stop
-        end = len(data) if last else _rows_end(data, quoted=quoted)
+    for part in parts:
+        data = rest + part
+        end = len(data) if start + len(data) == span.stop else _rows_end(data, quoted=quoted)
         if end:
             yield Block(span.file, start, data[:end])
         elif len(data) > longest:
@@ -185,6 +234,8 @@ def blocks(span: Span, size: int, *, quoted: bool, longest: int = LONGEST_ROW) -
                 "for a quote that is never closed, or for line ends other than newlines"
             )
         start, rest = start + end, data[end:]
+    if rest:  # the last row of a text whose length was not known
+        yield Block(span.file, start, rest)
 
 
 def _rows_end(data: bytes, *, quoted: bool) -> int:

@@ -15,8 +15,10 @@ from treering.errors import UserError
 from treering.readers import arrow_values
 from treering.readers.batch import Batch, Columns
 from treering.readers.encoding import Encoder
+from treering.readers.groups import groups_of
 from treering.readers.parquet_layout import Layout, layout_of, opened_parquet
-from treering.readers.rules import FEATURE, LABEL, WEIGHT
+from treering.readers.roles import Roles
+from treering.readers.rules import GROUP, INTERVAL, bounds, inverted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from treering.readers.batch import File, Span, Unit
-    from treering.readers.rules import Rule
 
 logger = logging.getLogger(__name__)
 
@@ -45,21 +46,16 @@ class ParquetReader:
 
     Parameters
     ----------
-    label
-        Name of the label's column; the first column if None.
-    weight
-        Name of the weight's column, if there is one.
+    roles
+        Columns that are no features; by default the first one is the label.
     batch_size
         Bytes of float32 per batch.
     """
 
     unit: ClassVar[Unit] = "rows"
 
-    def __init__(
-        self, *, label: str | None = None, weight: str | None = None, batch_size: int = BATCH
-    ) -> None:
-        self._label = label
-        self._weight = weight
+    def __init__(self, *, roles: Roles | None = None, batch_size: int = BATCH) -> None:
+        self._roles = roles or Roles()
         self._batch_size = batch_size
         self._layouts: dict[File, Layout] = {}
         self._encoders: dict[int, Encoder] = {}
@@ -68,6 +64,10 @@ class ParquetReader:
     def extent(self, file: File) -> int:
         """Rows of `file`."""
         return self._layout(file).edges[-1]
+
+    def divisible(self, file: File) -> bool:  # noqa: ARG002  # every file has the same answer
+        """Any file: rows are numbered, however they are compressed."""
+        return True
 
     def columns(self, file: File) -> Columns:
         """Names and types of the feature columns; raises UserError for a type that is no number."""
@@ -102,7 +102,7 @@ class ParquetReader:
 
     def _layout(self, file: File) -> Layout:
         if file not in self._layouts:
-            self._layouts[file] = layout_of(file, self._label, self._weight)
+            self._layouts[file] = layout_of(file, self._roles)
         return self._layouts[file]
 
     def _batches(self, span: Span, layout: Layout) -> Iterator[pa.RecordBatch]:
@@ -112,13 +112,12 @@ class ParquetReader:
         groups = range(
             bisect.bisect_right(layout.edges, span.start) - 1, bisect.bisect_left(layout.edges, span.stop)
         )
-        wanted = [layout.label, *layout.features, *([layout.weight] if layout.weight else [])]
         row = layout.edges[groups.start]
         with opened_parquet(span.file) as source:
             batches = source.iter_batches(
-                batch_size=max(1, self._batch_size // (4 * len(wanted))),
+                batch_size=max(1, self._batch_size // (4 * len(layout.names))),
                 row_groups=list(groups),
-                columns=wanted,
+                columns=list(layout.names),
             )
             for batch in batches:
                 start, stop = max(span.start - row, 0), min(span.stop - row, batch.num_rows)
@@ -128,24 +127,38 @@ class ParquetReader:
 
     def _convert(self, batch: pa.RecordBatch, layout: Layout, file: File, first: int) -> Batch:
         """Batch of a span's rows, of which the first is the file's row `first`, from 0."""
+        parts = layout.parts
 
-        def floats(name: str, rule: Rule) -> NDArray[np.float32]:
-            values = self._floats(batch, name, file)
-            broken = rule.broken(values)
+        def refuse(broken: NDArray[np.bool_], place: int, sentence: str) -> None:
             if broken.any():
                 row = first + int(np.argmax(broken)) + 1
-                raise UserError(f"{file.name}, row {row:,}, column {name!r}: {rule.sentence}")
+                raise UserError(f"{file.name}, row {row:,}, column {layout.names[place]!r}: {sentence}")
+
+        def floats(place: int) -> NDArray[np.float32]:
+            values = self._floats(batch, layout.names[place], file)
+            rule = parts.rule(place)
+            refuse(rule.broken(values), place, rule.sentence)
             return values
 
-        features = np.empty((batch.num_rows, len(layout.features)), np.float32, order="F")
-        for column, name in enumerate(layout.features):
+        features = np.empty((batch.num_rows, len(parts.features)), np.float32, order="F")
+        for column, place in enumerate(parts.features):
             if column in layout.columns.categorical:
                 encoder = self._encoders.setdefault(column, Encoder())
-                features[:, column] = encoder.encode(batch.column(name))
+                features[:, column] = encoder.encode(batch.column(layout.names[place]))
             else:
-                features[:, column] = floats(name, FEATURE)
-        weight = floats(layout.weight, WEIGHT) if layout.weight is not None else None
-        return Batch(features, floats(layout.label, LABEL), weight)
+                features[:, column] = floats(place)
+        label = floats(parts.label)
+        weight = None if parts.weight is None else floats(parts.weight)
+        upper = group = None
+        if parts.label_upper is not None:
+            upper = bounds(floats(parts.label_upper))
+            refuse(inverted(label, upper), parts.label_upper, INTERVAL)
+        if parts.group is not None:
+            group, missing = groups_of(batch.column(layout.names[parts.group]))
+            refuse(missing, parts.group, GROUP)
+        margins = [floats(place) for place in parts.base_margin]
+        base_margin = np.column_stack(margins) if len(margins) > 1 else next(iter(margins), None)
+        return Batch(features, label, weight, group, upper, base_margin)
 
     def _floats(self, batch: pa.RecordBatch, name: str, file: File) -> NDArray[np.float32]:
         values = batch.column(name)

@@ -15,65 +15,73 @@ from pyarrow import parquet
 from treering.errors import UserError
 from treering.readers import arrow_values
 from treering.readers.batch import Columns
+from treering.readers.roles import Parts, assign
 from treering.readers.source import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from treering.readers.batch import ColumnType, File
+    from treering.readers.roles import Roles
 
 logger = logging.getLogger(__name__)
 
 _BUFFER = 1 << 20  # bytes read ahead per column, so that no whole row group has to fit in memory
-_SHOWN = 10  # columns named in a message
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
-    """Columns by role, and the rows at which row groups begin and end: 0 first, the number of rows last."""
+    """Columns by the part they play, and the rows at which row groups begin and end.
 
-    label: str
-    weight: str | None
-    features: tuple[str, ...]
+    Parameters
+    ----------
+    names
+        Of all columns but a pandas index.
+    parts
+        What each of them is for.
+    columns
+        The features.
+    edges
+        0 first, the number of rows last.
+    """
+
+    names: tuple[str, ...]
+    parts: Parts
     columns: Columns
     edges: tuple[int, ...]
 
 
-def layout_of(file: File, label: str | None, weight: str | None) -> Layout:
+def layout_of(file: File, roles: Roles) -> Layout:
     """Find the roles of the columns and the edges of the row groups; raises UserError if that fails."""
     if file.size == 0:
-        return Layout("", None, (), Columns(0), (0,))
+        return Layout((), Parts(0, ()), Columns(0), (0,))
     with opened_parquet(file) as source:
         schema, groups = source.schema_arrow, source.metadata
         edges = [0, *itertools.accumulate(groups.row_group(i).num_rows for i in range(groups.num_row_groups))]
-    names = _data_columns(schema, file, {label, weight})
-    for role, wanted in (("label", label), ("weight", weight)):
-        if wanted is not None and wanted not in names:
-            some = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-            raise UserError(f"{file.name} has no column {wanted!r} for the {role}; its columns are {some}")
-    label = label or next((name for name in names if name != weight), "")
-    features = tuple(name for name in names if name not in {label, weight})
-    if not features:
-        raise UserError(
-            f"{file.name} has no feature column: it needs a label and at least one column besides"
-        )
-    types = [_kind(schema, name, file) for name in names]
-    kinds = dict(zip(names, types, strict=True))
-    for role, name in (("label", label), ("weight", weight)):
-        if kinds.get(name or "") == "category":
+    names = _data_columns(schema, file, roles)
+    parts = assign(roles, len(names), names, file.name)
+    kinds = [_kind(schema, name, file) for name in names]
+    for place, kind in enumerate(kinds):
+        if kind == "category" and place not in {*parts.features, parts.group}:
+            role = parts.role(place)
             raise UserError(
-                f"{file.name}, column {name!r} holds categories, but the {role} has to be a number; number the "
-                "classes from 0, or name another column"
+                f"{file.name}, column {names[place]!r} holds categories, but the {role} has to be a number; "
+                f"{'number the classes from 0' if place == parts.label else 'write numbers'}, or name another column"
             )
-    columns = Columns(len(features), features, tuple(kinds[name] for name in features))
-    return Layout(label, weight, features, columns, tuple(edges))
+    columns = Columns(
+        len(parts.features),
+        tuple(names[place] for place in parts.features),
+        tuple(kinds[place] for place in parts.features),
+    )
+    return Layout(tuple(names), parts, columns, tuple(edges))
 
 
-def _data_columns(schema: pa.Schema, file: File, asked: set[str | None]) -> list[str]:
+def _data_columns(schema: pa.Schema, file: File, roles: Roles) -> list[str]:
     """Names of all columns but the row index that pandas leaves in a file and takes out again."""
     twice = [name for name, times in collections.Counter(schema.names).items() if times > 1]
     if twice:
         raise UserError(f"{file.name} has several columns named {twice[0]!r}; make column names unique")
+    asked = set(map(str, dataclasses.astuple(roles)))
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     skipped = [name for name in schema.names if name in index and name not in asked]
     if skipped:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from treering.errors import PlatformError, UserError
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
 
     from treering.readers.batch import File
@@ -41,7 +42,7 @@ def reading(file: File) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(file: File) -> Iterator[BinaryIO]:
+def opened(file: File) -> Iterator[io.BufferedReader]:
     """Open `file` for reading bytes; errors as in `reading`, and UserError if its size has changed."""
     with reading(file), file.path.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size

@@ -38,6 +38,30 @@ def test_allgather_arrays_takes_different_lengths(world: World) -> None:
         assert part.dtype == np.float32
 
 
+def test_alltoall_arrays_brings_each_rank_its_own(world: World) -> None:
+    """Rank r gets from every rank what that one has for r, in any length, nothing among them."""
+    sizes = [[(sender * receiver) % 3 for receiver in range(world.size)] for sender in range(world.size)]
+    mine = [
+        np.full(size, 10 * world.rank + receiver, np.float32)
+        for receiver, size in enumerate(sizes[world.rank])
+    ]
+    gathered = world.alltoall_arrays(mine)
+    assert len(gathered) == world.size
+    for sender, part in enumerate(gathered):
+        expected = np.full(sizes[sender][world.rank], 10 * sender + world.rank, np.float32)
+        np.testing.assert_array_equal(part, expected)
+        assert part.dtype == np.float32
+
+
+def test_alltoall_arrays_takes_different_lengths(world: World) -> None:
+    """Array i goes to rank i; some of them, or all that one rank sends, may be empty."""
+    mine = [np.full(world.rank * to, 10 * world.rank + to, np.uint32) for to in range(world.size)]
+    received = world.alltoall_arrays(mine)
+    assert [part.dtype for part in received] == [np.uint32] * world.size
+    for sender, part in enumerate(received):
+        np.testing.assert_array_equal(part, np.full(sender * world.rank, 10 * sender + world.rank))
+
+
 def test_allgather_and_broadcast_carry_json(world: World) -> None:
     """Texts with any letters, numbers, lists and null survive, in rank order."""
     values = world.allgather({"rank": world.rank, "name": "Zürich", "none": None})

@@ -13,6 +13,7 @@ from treering.readers.csv import CsvReader
 from treering.readers.formats import CONTENT_TYPES, reader_for
 from treering.readers.libsvm import LibsvmReader
 from treering.readers.parquet import ParquetReader
+from treering.readers.roles import Roles
 
 if TYPE_CHECKING:
     from unit.readers.conftest import ReadAll, Write
@@ -82,7 +83,9 @@ def test_options_reach_their_formats(write: Write, read_all: ReadAll, tmp_path: 
     assert batch.weight.tolist() == [2]
     parquet.write_table(pa.table({"a": [1], "w": [2], "y": [3]}), tmp_path / "made")
     file = write((tmp_path / "made").read_bytes(), "train.parquet")
-    batch = read_all(reader_for(None, [file.name], csv_weights=True, label="y", weight="w"), file)
+    batch = read_all(
+        reader_for(None, [file.name], csv_weights=True, roles=Roles(label="y", weight="w")), file
+    )
     assert (batch.label.tolist(), batch.weight is not None and batch.weight.tolist()) == ([3], [2])
 
 

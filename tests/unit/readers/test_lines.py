@@ -90,7 +90,7 @@ def test_counting_and_line_numbers(rng: np.random.Generator, write: Write) -> No
 
 def test_the_head_skips_what_is_no_text(write: Write) -> None:
     """A byte order mark and blank lines come before the head, a row's own blanks belong to it."""
-    head = lines.head(write("\ufeff\r\n \t\n  1,2\n3"), quoted=True)
+    head = lines.look(write("\ufeff\r\n \t\n  1,2\n3"), quoted=True).head
     assert head is not None
     assert (head.start, head.data) == (8, b"  1,2\n3")
 

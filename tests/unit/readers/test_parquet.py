@@ -17,6 +17,7 @@ from treering.errors import UserError
 from treering.readers.batch import Span
 from treering.readers.csv import CsvReader
 from treering.readers.parquet import ParquetReader
+from treering.readers.roles import Roles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,14 +140,14 @@ def test_batches_are_bounded(save: Any) -> None:
 def test_columns_have_roles_by_name(save: Any, read_all: ReadAll) -> None:
     """The first column is the label unless another is named; names of features keep the file's order."""
     file = save({"a": [1, 2], "w.x": [0.5, 2], "w": [7, 8], "y": [0, 1]})
-    reader = ParquetReader(label="y", weight="w.x")
+    reader = ParquetReader(roles=Roles(label="y", weight="w.x"))
     assert reader.columns(file).names == ("a", "w")
     batch = read_all(reader, file)
     np.testing.assert_array_equal(batch.label, [0, 1])
     np.testing.assert_array_equal(batch.weight, [0.5, 2])
     np.testing.assert_array_equal(batch.features, [[1, 7], [2, 8]])
     assert ParquetReader().columns(file).names == ("w.x", "w", "y")
-    assert ParquetReader(weight="a").columns(file).names == ("w", "y")
+    assert ParquetReader(roles=Roles(weight="a")).columns(file).names == ("w", "y")
 
 
 def test_every_type_has_one_meaning(save: Any, read_all: ReadAll) -> None:
@@ -202,7 +203,7 @@ def test_the_index_of_pandas_is_no_feature(
     file = save(table)
     assert read_all(ParquetReader(), file).features.tolist() == [[2]]
     assert "the pandas index (__index_level_0__) is not used as a feature" in caplog.text
-    assert ParquetReader(label="__index_level_0__").columns(file).names == ("y", "a")
+    assert ParquetReader(roles=Roles(label="__index_level_0__")).columns(file).names == ("y", "a")
 
 
 def test_files_without_rows_are_no_mistake(save: Any, write: Write, read_all: ReadAll) -> None:
@@ -228,7 +229,7 @@ def test_a_column_without_a_number_is_refused_by_name(save: Any, values: pa.Arra
     """As a feature and as the label: file, column and type are named before any row is read."""
     for columns, label in (({"y": [0, 1], "a b": values}, None), ({"y": [0, 1], "a b": values}, "a b")):
         with pytest.raises(UserError) as caught:
-            ParquetReader(label=label).extent(save(columns))
+            ParquetReader(roles=Roles(label=label)).extent(save(columns))
         assert str(caught.value).startswith("train.parquet, column 'a b' " + saying)
 
 
@@ -237,9 +238,7 @@ def test_a_label_or_weight_of_categories_is_refused(save: Any, role: str) -> Non
     """Text may be a feature, but nothing that has to be a number."""
     file = save({"a": ["x", "y"], "b": [1, 2], "c": [3, 4]})
     with pytest.raises(UserError, match=f"column 'a' holds categories, but the {role} has to be a number"):
-        ParquetReader(
-            label="a" if role == "label" else "b", weight="a" if role == "weight" else None
-        ).columns(file)
+        ParquetReader(roles=Roles(**({"label": "b"} | {role: "a"}))).columns(file)
 
 
 def test_text_and_dictionaries_are_read_as_categories(save: Any, read_all: ReadAll) -> None:
@@ -279,7 +278,7 @@ def test_a_weight_that_is_none_is_named(save: Any, read_all: ReadAll, bad: float
     """Weights are finite and not negative, as XGBoost asks."""
     file = save({"y": [1.0, 2], "a": [1.0, 2], "w": [0, bad]})
     with pytest.raises(UserError, match=r"^train\.parquet, row 2, column 'w': a weight has to be"):
-        read_all(ParquetReader(weight="w"), file)
+        read_all(ParquetReader(roles=Roles(weight="w")), file)
 
 
 def test_a_file_that_is_cut_short_is_named(rng: np.random.Generator, save: Any, write: Write) -> None:
@@ -311,7 +310,7 @@ def test_text_is_no_parquet_file(write: Write) -> None:
 def test_a_role_without_column_is_refused(save: Any, options: dict[str, Any], saying: str) -> None:
     """The message names what was asked for and what there is."""
     with pytest.raises(UserError) as caught:
-        ParquetReader(**options).extent(save({"y": [1], "a": [2]}))
+        ParquetReader(roles=Roles(**options)).extent(save({"y": [1], "a": [2]}))
     assert str(caught.value).startswith(saying)
 
 
