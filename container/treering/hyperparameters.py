@@ -189,6 +189,18 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
             )
         return params
 
+    def column_weights(self, columns: int, names: Sequence[str] | None = None) -> list[float] | None:
+        """How likely column sampling takes each of the `columns`; None where all are alike.
+
+        Raises
+        ------
+        UserError
+            When `feature_weights` does not fit the columns.
+        """
+        if self.feature_weights is None:
+            return None
+        return constraints.feature_weights(self.feature_weights, columns, names)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """One log line for each thing that is not as the user may think."""

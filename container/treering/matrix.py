@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xgboost as xgb
 
+from treering import queries
+
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from scipy import sparse
+    from collections.abc import Sequence
 
     from treering.cuts import Cuts
     from treering.readers.batch import Columns
@@ -34,7 +36,9 @@ def _feature_types(columns: Columns) -> list[str] | None:
     return ["c" if column in columns.categorical else "float" for column in range(columns.count)]
 
 
-def build(shard: Shard, bins: xgb.QuantileDMatrix, threads: int) -> xgb.QuantileDMatrix:
+def build(
+    shard: Shard, bins: xgb.QuantileDMatrix, threads: int, column_weights: Sequence[float] | None = None
+) -> xgb.QuantileDMatrix:
     """Bin the rows of a shard, possibly none.
 
     Parameters
@@ -45,36 +49,61 @@ def build(shard: Shard, bins: xgb.QuantileDMatrix, threads: int) -> xgb.Quantile
         From `reference`: nothing is sketched, and every rank bins alike.
     threads
         For XGBoost.
+    column_weights
+        How likely column sampling takes each column; all alike when None.
     """
-    return _bin(shard.columns, shard.features, shard.label, shard.weight, bins, threads)
+    return xgb.QuantileDMatrix(
+        shard.features, max_bin=bins.max_bin, ref=bins, **_described(shard, threads, column_weights)
+    )
 
 
-def stand_in(shard: Shard, bins: xgb.QuantileDMatrix, threads: int, label: float) -> xgb.QuantileDMatrix:
+def plain(shard: Shard, threads: int, column_weights: Sequence[float] | None = None) -> xgb.DMatrix:
+    """The rows of a shard as they are, for what XGBoost does without histograms; parameters as in `build`."""
+    return xgb.DMatrix(shard.features, **_described(shard, threads, column_weights))
+
+
+def stand_in(
+    shard: Shard,
+    bins: xgb.QuantileDMatrix,
+    threads: int,
+    label: float,
+    column_weights: Sequence[float] | None = None,
+) -> xgb.QuantileDMatrix:
     """One row that misses every value, for a rank without any.
 
     XGBoost refuses empty gradients from outside. The row is boosted with gradients of zero and is never
     evaluated, so it counts nowhere; its `label` may be any that the objective allows.
     """
-    features = np.full((1, shard.columns.count), np.nan, np.float32)
-    return _bin(shard.columns, features, np.array([label], np.float32), None, bins, threads)
-
-
-def _bin(
-    columns: Columns,
-    features: NDArray[np.float32] | sparse.csr_array,
-    label: NDArray[np.float32],
-    weight: NDArray[np.float32] | None,
-    bins: xgb.QuantileDMatrix,
-    threads: int,
-) -> xgb.QuantileDMatrix:
-    return xgb.QuantileDMatrix(
-        features,
-        label=label,
-        weight=weight,
-        feature_names=columns.names,
-        feature_types=_feature_types(columns),
-        enable_categorical=True,
-        max_bin=bins.max_bin,
-        ref=bins,
-        nthread=threads,
+    margin = shard.base_margin
+    row = dataclasses.replace(
+        shard,
+        features=np.full((1, shard.columns.count), np.nan, np.float32),
+        label=np.array([label], np.float32),
+        weight=None,
+        group=None,
+        label_upper=None,
+        base_margin=None if margin is None else np.zeros((1, *margin.shape[1:]), np.float32),
     )
+    return build(row, bins, threads, column_weights)
+
+
+def _described(shard: Shard, threads: int, column_weights: Sequence[float] | None) -> dict[str, Any]:
+    """What both kinds of matrix are told besides the features."""
+    described: dict[str, Any] = {
+        "label": shard.label,
+        "weight": shard.weight,
+        "base_margin": shard.base_margin,
+        "feature_weights": column_weights,
+        "feature_names": shard.columns.names,
+        "feature_types": _feature_types(shard.columns),
+        "enable_categorical": True,
+        "nthread": threads,
+    }
+    if shard.label_upper is not None:
+        described |= {"label_lower_bound": shard.label, "label_upper_bound": shard.label_upper}
+    if shard.group is not None:
+        sizes = queries.sizes(shard.group)
+        described["group"] = sizes
+        if shard.weight is not None:  # XGBoost weighs queries, not rows
+            described["weight"] = shard.weight[np.cumsum(sizes) - sizes]
+    return described

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from treering import channels, job
+from treering import channels, dealing, inputs, job
 from treering.cluster import Cluster
 from treering.hyperparameters import Hyperparameters
 from treering.launch import Launch
@@ -115,8 +115,10 @@ def _resolve_channel(channel: Channel, launch: Launch, chosen: Hyperparameters) 
     names = [name for name, _ in listing]
     if not alone:
         channels.require_files(channel.name, folder, groups)
-    reader = formats.reader_for(channel.content_type, names, csv_weights=chosen.csv_weights)
-    spans = channels.divide(groups, reader, channels.run_alone, lambda _: True)
+    reader = formats.reader_for(
+        channel.content_type, names, csv_weights=chosen.csv_weights, roles=inputs.roles(chosen)
+    )
+    spans = dealing.divide(groups, reader, dealing.run_alone, lambda _: True)
     return PlannedChannel(
         channel.name,
         channel.content_type,

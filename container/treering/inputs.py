@@ -1,0 +1,135 @@
+"""The rows of all channels on one rank, checked against each other, the objective and a model to go on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from scipy import sparse
+
+from treering import queries, schema, shard, tasks
+from treering.errors import UserError
+from treering.readers import formats
+from treering.readers.roles import Roles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from treering.hyperparameters import Hyperparameters
+    from treering.job import Channel
+    from treering.paths import Paths
+    from treering.progress import Progress
+    from treering.shard import Place, Shard
+    from treering.warm_start import WarmStart
+    from treering.world import World
+
+log = logging.getLogger(__name__)
+
+
+def roles(chosen: Hyperparameters) -> Roles:
+    """Which columns the job names, and for what."""
+    margins = chosen.base_margin_column
+    return Roles(
+        label=chosen.label_column,
+        label_upper=chosen.label_upper_column,
+        weight=chosen.weight_column,
+        group=chosen.group_column,
+        base_margin=None if margins is None else ",".join(margins),
+    )
+
+
+def load(
+    world: World,
+    place: Place,
+    channels: Mapping[str, Channel],
+    chosen: Hyperparameters,
+    paths: Paths,
+    start: WarmStart | None,
+    progress: Progress,
+) -> Mapping[str, Shard]:
+    """Read this rank's rows of all channels, by what they are for; collective.
+
+    Parameters
+    ----------
+    world, place
+        All ranks, and this one among them.
+    channels
+        Train first, as `schema.agree_channels` gives them.
+    chosen, paths
+        The job, and where its files lie.
+    start
+        The model to go on from: its margins become base margins, but where XGBoost itself goes on.
+    progress
+        Hears of rows as they are read.
+
+    Raises
+    ------
+    UserError
+        When rows cannot be read, or do not suit the objective, the other channels or the model.
+    PlatformError
+        When hosts that should see the same files do not.
+    """
+    shards: dict[str, Shard] = {}
+    for name, channel in channels.items():
+        known = start.categories if start and not shards else None
+        loaded = shard.load(
+            world,
+            place,
+            channel,
+            paths.channel(channel.name),
+            functools.partial(
+                formats.reader_for,
+                channel.content_type,
+                csv_weights=chosen.csv_weights,
+                roles=roles(chosen),
+            ),
+            shards["train"].categories if shards else known,
+            progress,
+            is_train=not shards,
+        )
+        loaded = _suited(world, loaded, chosen, channel.name)
+        if shards:
+            loaded = _aligned(shards["train"], loaded, channel.name)
+        elif start is not None:
+            start.check_columns(loaded.columns)
+        if start is not None and not chosen.one_host_only:
+            loaded = dataclasses.replace(loaded, base_margin=start.margins(loaded))
+        shards[name] = loaded
+        if world.rank == 0:
+            size = f" and {loaded.columns.count} columns" if name == "train" else ""
+            log.info("%s matrix has %d rows%s", name.capitalize(), loaded.total_rows, size)
+    return shards
+
+
+def _suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) -> Shard:
+    """The rows as the objective and the metrics take them."""
+    labels = schema.agree_labels(world, loaded.label)
+    schema.check_labels(labels, chosen, channel)
+    ranked = {"ndcg", "map", "pre"}.intersection(map(tasks.base_name, chosen.eval_metrics))
+    if not ranked and not chosen.objective.startswith("rank:"):
+        loaded = dataclasses.replace(loaded, group=None)
+    elif loaded.group is not None:
+        loaded = queries.gather(world, loaded, channel)
+        queries.check_weights(world, loaded, channel)
+    else:
+        user = f"eval_metric {min(ranked)}" if ranked else f"objective={chosen.objective}"
+        raise UserError(
+            f"channel {channel}: {user} needs the query of each row: qid: in LIBSVM, group_column in CSV and Parquet"
+        )
+    upper = None
+    if chosen.objective == "survival:aft":  # without upper bounds, every end is known
+        upper = loaded.label if loaded.label_upper is None else loaded.label_upper
+    return dataclasses.replace(loaded, label_upper=upper)
+
+
+def _aligned(train: Shard, other: Shard, channel: str) -> Shard:
+    """Another channel with the training columns; sparse rows may use fewer of them."""
+    features = other.features
+    columns = schema.same_columns(train.columns, other.columns, channel, sparse=sparse.issparse(features))
+    if sparse.issparse(features):
+        narrow = sparse.csr_array(features)
+        shape = (other.rows, columns.count)
+        features = sparse.csr_array((narrow.data, narrow.indices, narrow.indptr), shape=shape)
+    return dataclasses.replace(other, columns=columns, features=features)
