@@ -103,12 +103,6 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
         """Whether a larger value of `metric` is better; raises KeyError for an unknown name."""
         return tasks.maximize(metric)
 
-    def xgboost_metric(self, metric: str) -> str | None:
-        """What XGBoost calls `metric`, or None where only AWS's image has it."""
-        if metric == "tweedie-nloglik":
-            return f"{metric}@{self.tweedie_variance_power or 1.5:g}"
-        return metric if tasks.known_to_xgboost(metric) else None
-
     @property
     def outputs(self) -> int:
         """Predictions for each row: one for each class, quantile or expectile."""

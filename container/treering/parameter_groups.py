@@ -114,7 +114,7 @@ class Job(Group):
     )
     checkpoint_interval: Integer | None = option(
         "Rounds between two checkpoints, when the job has a checkpoint folder.",
-        default="a twentieth of num_round, at least 1",
+        default="10, or a twentieth of num_round if that is more",
         ge=1,
     )
 

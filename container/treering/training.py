@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-import math
-import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xgboost as xgb
 
-from treering.errors import PeerLostError, UserError
+from treering import booster_state, scoring
+from treering.early_stopping import EarlyStopping
+from treering.errors import PeerLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from treering.checkpoint_folder import Checkpoint
+    from treering.checkpoints import Checkpoints
     from treering.hyperparameters import Hyperparameters
     from treering.objectives import Objective
+    from treering.preparation import Prepared
+    from treering.progress import Progress
     from treering.sampling import Sampler
     from treering.world import World
 
@@ -50,91 +56,149 @@ class Trained:
     booster
         The model; with early stopping, cut back to its best round.
     rounds
-        Boosting rounds in `booster`.
+        Rounds of boosting that it has from this job.
     scores
         Metrics of the last of them, such as ``{"validation-rmse": 2.2}``, in the order of the log line.
+    interrupted
+        Whether some host was asked to stop before the work was done; `booster` is then what there is so far.
+    checkpoint
+        The newest checkpoint written, a file of rank 0; None where none was.
     """
 
     booster: xgb.Booster
     rounds: int
     scores: Mapping[str, float]
+    interrupted: bool = False
+    checkpoint: Path | None = None
+
+    def what_is_kept(self, *, model: bool) -> str:
+        """For whoever stopped the run: where it ended, and what there is of it, the `model` among it or not."""
+        kept = [f"the model of {self.rounds} rounds was saved"] if model else []
+        kept += [f"{self.checkpoint} is there to go on from"] if self.checkpoint else []
+        return (
+            f"training ended after round {self.rounds - 1}; {' and '.join(kept) or 'nothing of it is kept'}"
+        )
 
 
 def train(
     world: World,
     chosen: Hyperparameters,
-    parameters: Mapping[str, object],
-    boosted: xgb.DMatrix,
-    evaluated: Mapping[str, xgb.DMatrix],
-    gradients: Gradients | None,
+    prepared: Prepared,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
-    """Boost ``chosen.num_round`` rounds; collective, inside XGBoost's communicator.
+    """Boost up to ``chosen.num_round`` rounds, from the newest checkpoint on; collective, in XGBoost's ring.
 
     Parameters
     ----------
     world
-        All ranks; rank 0 prints the metrics.
+        All ranks; rank 0 prints the metrics and writes the checkpoints.
     chosen
         Rounds, metrics and early stopping.
-    parameters
-        XGBoost's own, complete.
-    boosted
-        The training rows of this rank, or one that stands in for none.
-    evaluated
-        ``train`` and further channels, in the order of the log line.
-    gradients
-        None leaves them to XGBoost.
+    prepared
+        What to boost, and how.
+    progress
+        Hears of each round; asked whether to stop after each.
+    checkpoints
+        None keeps none.
 
     Raises
     ------
+    UserError
+        When the checkpoint to go on from is another run's, or a metric that early stopping follows is not a
+        number.
+    PlatformError
+        On rank 0 when a checkpoint cannot be written.
     PeerLostError
         When XGBoost fails in a world of several: it never says whether another rank is gone.
     """
-    booster = xgb.Booster(dict(parameters), [boosted, *evaluated.values()])
-    stopping = _EarlyStopping.of(chosen, evaluated)
-    # XGBoost prints some metrics under another name (error@0.5 as error): they are told apart by place.
-    names = [f"{channel}-{metric}" for channel in evaluated for metric in chosen.eval_metrics]
-    scores: dict[str, float] = {}
-    rounds = 0
-    for rounds in range(1, chosen.num_round + 1):
-        try:
-            _boost(booster, boosted, rounds - 1, gradients)
-            said = booster.eval_set([(matrix, name) for name, matrix in evaluated.items()], rounds - 1)
-        except xgb.core.XGBoostError as error:
-            if world.size == 1:
-                raise
-            raise PeerLostError(f"round {rounds - 1} failed in XGBoost: {_last_line(error)}") from error
-        scores = dict(zip(names, _read_values(said), strict=True))
+    progress.phase("training")
+    restorable = _is_restorable(world, prepared, checkpoints)
+    begun = checkpoints.newest() if restorable and checkpoints is not None else None
+    booster = _first_booster(prepared, begun)
+    history: list[Mapping[str, float]] = list(begun.history) if begun is not None else []
+    stopping = EarlyStopping.of(chosen, prepared.scored, history)
+    written, interrupted = None, False
+    while not (interrupted or stopping.is_over or len(history) >= chosen.num_round):
+        iteration = len(history)
+        with _told_as_lost_peer(world, iteration):
+            _boost(booster, prepared, iteration)
+            if iteration == 0 and restorable:
+                # It changes the bytes of models with several outputs. Done once in every run, it leaves no byte in
+                # which one that goes on from a checkpoint could differ; done in each round, it would be slow.
+                booster = booster_state.renewed(booster, prepared.parameters, prepared.matrices)
+            history.append(scoring.scores(booster, prepared.scored, chosen.eval_metrics))
         if world.rank == 0:
-            _print_scores(rounds - 1, scores)
-        if stopping is not None and stopping.is_over(rounds, scores):
-            log.info(
-                "stopped early: %s did not improve on round %d", stopping.metric, stopping.best_round - 1
-            )
-            return Trained(booster[: stopping.best_round], stopping.best_round, stopping.best_scores)
-    return Trained(booster, rounds, scores)
+            scoring.print_line(iteration, history[-1])
+        stopping.note(history[-1])
+        progress.advance(len(history), chosen.num_round, "rounds")
+        done = stopping.is_over or len(history) == chosen.num_round
+        interrupted = not done and _any_host_is_to_stop(world, progress)
+        is_due = done or interrupted or (checkpoints is not None and checkpoints.is_due(len(history)))
+        if checkpoints is not None and restorable and is_due:
+            written = checkpoints.save(booster, history)
+    return _result(booster, prepared, history, stopping, interrupted=interrupted, checkpoint=written)
 
 
-def _boost(booster: xgb.Booster, matrix: xgb.DMatrix, iteration: int, gradients: Gradients | None) -> None:
-    if gradients is None:
-        booster.update(matrix, iteration)
+def _is_restorable(world: World, prepared: Prepared, checkpoints: Checkpoints | None) -> bool:
+    obstacle = booster_state.obstacle(prepared.parameters)
+    if obstacle is not None and checkpoints is not None and world.rank == 0:
+        log.info("no checkpoints are kept: XGBoost cannot go on from one with %s", obstacle)
+    return obstacle is None
+
+
+def _first_booster(prepared: Prepared, begun: Checkpoint | None) -> xgb.Booster:
+    """The booster to start with: one without rounds, the one of a given model, or that of a checkpoint."""
+    if begun is not None:
+        earlier = booster_state.load(begun.state)
+        return booster_state.renewed(earlier, prepared.parameters, prepared.matrices)
+    return xgb.Booster(dict(prepared.parameters), prepared.matrices, model_file=prepared.initial)
+
+
+def _result(
+    booster: xgb.Booster,
+    prepared: Prepared,
+    history: Sequence[Mapping[str, float]],
+    stopping: EarlyStopping,
+    *,
+    interrupted: bool,
+    checkpoint: Path | None,
+) -> Trained:
+    rounds = len(history)
+    if stopping.is_over:
+        log.info("stopped early: %s did not improve on round %d", stopping.metric, stopping.best_round - 1)
+        if prepared.parameters.get("booster") == "gblinear":
+            log.info("all %d rounds are kept: XGBoost cannot take any out of a linear model", rounds)
+        else:
+            given = booster.num_boosted_rounds() - rounds  # of a model that this job went on from
+            rounds = stopping.best_round
+            booster = booster[: given + rounds]
+    return Trained(booster, rounds, history[rounds - 1], interrupted, checkpoint)
+
+
+def _any_host_is_to_stop(world: World, progress: Progress) -> bool:
+    """Whether any rank was asked to stop, which may reach hosts at different times; collective."""
+    return bool(world.allreduce(np.array([progress.stop_requested()], np.int64), "max")[0])
+
+
+@contextlib.contextmanager
+def _told_as_lost_peer(world: World, iteration: int) -> Iterator[None]:
+    try:
+        yield
+    except xgb.core.XGBoostError as error:
+        if world.size == 1:
+            raise
+        raise PeerLostError(f"round {iteration} failed in XGBoost: {_last_line(error)}") from error
+
+
+def _boost(booster: xgb.Booster, prepared: Prepared, iteration: int) -> None:
+    if prepared.gradients is None:
+        booster.update(prepared.boosted, iteration)
         return
     # XGBoost keeps the training margins itself: this reads them, it predicts nothing anew.
-    margin = booster.predict(matrix, output_margin=True, training=True)
-    grad, hess = gradients.at(margin, iteration)
-    booster.boost(matrix, iteration, grad=grad, hess=hess)
-
-
-def _read_values(line: str) -> list[float]:
-    r"""The numbers in XGBoost's ``[3]\ttrain-rmse:1.5\tvalidation-rmse:2.5``."""
-    return [float(field.rpartition(":")[2]) for field in line.split("\t")[1:]]
-
-
-def _print_scores(iteration: int, scores: Mapping[str, float]) -> None:
-    """The line that AWS's metric definitions match; bare, as their regular expressions expect it."""
-    fields = "\t".join(f"{name}:{value:.5f}" for name, value in scores.items())
-    sys.stdout.write(f"[{iteration}]\t{fields}\n")
-    sys.stdout.flush()
+    margin = booster.predict(prepared.boosted, output_margin=True, training=True)
+    grad, hess = prepared.gradients.at(margin, iteration)
+    booster.boost(prepared.boosted, iteration, grad=grad, hess=hess)
 
 
 def _last_line(error: Exception) -> str:
@@ -143,37 +207,3 @@ def _last_line(error: Exception) -> str:
     return next(
         (line.split("] ", 1)[-1] for line in said if "Error" in line or "Check failed" in line), said[0]
     )
-
-
-@dataclasses.dataclass(slots=True)
-class _EarlyStopping:
-    """Decides alike on every rank, since every rank has the same scores."""
-
-    metric: str
-    maximize: bool
-    patience: int
-    best_round: int = 0
-    best_scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-    @classmethod
-    def of(cls, chosen: Hyperparameters, evaluated: Mapping[str, xgb.DMatrix]) -> _EarlyStopping | None:
-        if chosen.early_stopping_rounds is None:
-            return None
-        channel, metric = list(evaluated)[-1], str(chosen.early_stopping_metric)
-        return cls(
-            f"{channel}-{chosen.xgboost_metric(metric)}",
-            chosen.maximize(metric),
-            chosen.early_stopping_rounds,
-        )
-
-    def is_over(self, rounds: int, scores: Mapping[str, float]) -> bool:
-        """Note the scores of a round; True when the best one lies `patience` rounds back."""
-        value, best = scores[self.metric], self.best_scores.get(self.metric)
-        if math.isnan(value):
-            raise UserError(
-                f"early stopping follows {self.metric}, which is not a number in round {rounds - 1}: some host has "
-                "no rows, or rows of one class only, of that channel; choose another metric, or fewer hosts"
-            )
-        if best is None or (value > best if self.maximize else value < best):
-            self.best_round, self.best_scores = rounds, scores
-        return rounds - self.best_round >= self.patience

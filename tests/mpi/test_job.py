@@ -466,16 +466,6 @@ def test_a_second_run_replaces_the_results_of_the_first(local: Local) -> None:
     assert not (local.out / "output" / "failure").exists()
 
 
-def test_checkpoints_are_not_promised(local: Local) -> None:
-    """A job that is given a folder for checkpoints is told that it gets none."""
-    checkpoints = local.folder / "checkpoints"
-    code, printed = local.run(*_ABALONE_JOB, f"--checkpoints={checkpoints}", hosts=2)
-    assert code == 0, printed
-    assert printed.count("this version writes no checkpoints yet") == 1
-    config = json.loads((local.out / "hosts/algo-2/input/config/checkpointconfig.json").read_text())
-    assert config == {"LocalPath": str(checkpoints)}
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [

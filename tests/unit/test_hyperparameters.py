@@ -558,14 +558,6 @@ def test_metrics(raw: dict[str, object], metrics: tuple[str, ...], stopping: str
     assert parsed.early_stopping_metric == stopping
 
 
-def test_metric_names_for_xgboost() -> None:
-    """XGBoost wants the power in tweedie's name, and does not know what only AWS's image has."""
-    parsed = _parse(objective="reg:tweedie", tweedie_variance_power="1.3")
-    assert parsed.xgboost_metric("tweedie-nloglik") == "tweedie-nloglik@1.3"
-    assert parsed.xgboost_metric("ndcg@5-") == "ndcg@5-"
-    assert parsed.xgboost_metric("balanced_accuracy") is None
-
-
 def test_direction() -> None:
     """Early stopping knows which way a metric gets better, cut-offs and all."""
     assert _parse().maximize("ndcg@5")

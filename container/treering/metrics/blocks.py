@@ -1,0 +1,55 @@
+"""Rows in blocks that fit the processor's cache, spread over threads."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROWS: Final = 1 << 16  # of a block: its float32 columns stay in the cache, and numpy's calls cost little
+
+
+class Blocks:
+    """Runs work on rows, on several threads where there are enough of them.
+
+    Parameters
+    ----------
+    threads
+        Most threads to use; numpy leaves Python's lock while it computes.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = max(threads, 1)
+        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+
+    def map[T](self, work: Callable[[slice], T], rows: int, columns: int = 1) -> list[T]:
+        """What `work` gives for each block of `rows` rows with so many columns, in order."""
+        size = max(ROWS // columns, 1 << 10)
+
+        def one_by_one(part: slice) -> list[T]:
+            with np.errstate(all="ignore"):  # what is not finite shows in the result
+                return [work(block) for block in _cut(part, size)]
+
+        return [result for part in self.each(one_by_one, self.parts(rows)) for result in part]
+
+    def parts(self, rows: int) -> list[slice]:
+        """One part of the rows for each thread; a single part where more would not pay."""
+        count = min(self.threads, max(rows // ROWS, 1))
+        ends = [rows * number // count for number in range(count + 1)]
+        return [slice(start, end) for start, end in itertools.pairwise(ends)]
+
+    def each[T, R](self, work: Callable[[T], R], items: list[T]) -> list[R]:
+        """What `work` gives for each item, in order; items run side by side."""
+        if self._pool is None or len(items) == 1:
+            return [work(item) for item in items]
+        return list(self._pool.map(work, items))
+
+
+def _cut(part: slice, size: int) -> Iterator[slice]:
+    for start in range(part.start, part.stop, size):
+        yield slice(start, min(start + size, part.stop))

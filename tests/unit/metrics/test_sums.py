@@ -1,0 +1,74 @@
+"""`treering.metrics.sums`: correct sums with the same bits in any order, on any number of ranks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from treering.metrics import sums
+from treering.metrics.blocks import ROWS, Blocks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from unit.conftest import Ranks
+
+    from treering.world import World
+
+
+def _totals(ranks: Ranks, size: int, arrays: list[NDArray[np.float32]]) -> list[float]:
+    """All ranks' sums, which have to be alike, of arrays dealt in neighbouring parts."""
+    count = max(array.size for array in arrays)
+
+    def work(world: World) -> list[float]:
+        mine = [np.array_split(array, size)[world.rank] for array in arrays]
+        return sums.totals(world, Blocks(2), mine, count, np.empty(0))[0]
+
+    everybody = ranks(size, work)
+    np.testing.assert_array_equal(everybody, [everybody[0]] * size)
+    return everybody[0]
+
+
+def test_sums_do_not_depend_on_order(random: np.random.Generator, ranks: Ranks) -> None:
+    """Shuffled, dealt to other numbers of ranks and beside other arrays, every sum keeps its bits."""
+    rows = ROWS * 3 + 17
+    wide = (random.standard_normal(rows) * np.exp(10 * random.standard_normal(rows))).astype(np.float32)
+    narrow = random.random(rows).astype(np.float32)
+    expected = _totals(ranks, 1, [wide, narrow])
+    assert expected == pytest.approx([math.fsum(wide.tolist()), math.fsum(narrow.tolist())], rel=1e-14)
+    for size in (1, 2, 3, 5):
+        found = _totals(ranks, size, [random.permutation(narrow), random.permutation(wide)])
+        assert found[::-1] == expected
+
+
+@pytest.mark.parametrize("values", [[], [0.0], [1e-45], [3.4e38] * 7, [-1.5, 1.5], [2.0**40, 2.0**-40]])
+def test_odd_values(ranks: Ranks, values: list[float]) -> None:
+    """None, zero, the smallest, the largest, opposites, and far apart: all are exact."""
+    array = np.array(values, np.float32)
+    assert _totals(ranks, 2, [array]) == [math.fsum(array.tolist())]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, np.inf], np.inf),
+        ([-np.inf, 1], -np.inf),
+        ([np.inf, -np.inf], np.nan),
+        ([np.nan, 1], np.nan),
+        ([np.nan, np.inf], np.nan),
+    ],
+)
+def test_values_that_are_not_finite(ranks: Ranks, values: list[float], expected: float) -> None:
+    """They show in the sum, on ranks that have none of them too; the other sums stay."""
+    arrays = [np.array([*values, 0, 0, 0, 0], np.float32), np.arange(6, dtype=np.float32)]
+    found = _totals(ranks, 3, arrays)
+    np.testing.assert_array_equal(found, [expected, 15])
+
+
+@pytest.mark.parametrize("arrays", [[], [np.ones(3, np.float32)]])
+def test_exact_numbers_ride_along(ranks: Ranks, arrays: list[NDArray[np.float32]]) -> None:
+    """Sums of weights need no grid, and come back with and without arrays beside them."""
+    found = ranks(3, lambda world: sums.totals(world, Blocks(1), arrays, 9, np.array([world.rank, 0.5])))
+    assert [exact.tolist() for _, exact in found] == [[3, 1.5]] * 3
