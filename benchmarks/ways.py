@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import xgboost as xgb
 
 from treering import cuts, objectives
+from treering.identity import Piece
 from treering.sampling import Sampler
-from treering.shard import Piece
 from treering.training import Gradients
 
 if TYPE_CHECKING:
