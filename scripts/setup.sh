@@ -15,29 +15,12 @@ fail() {
 # What .venv was made from; another answer than the stamp's means that it has to be made again.
 recipe() { cat pyproject.toml requirements-dev.lock scripts/setup.sh; pwd; }
 
-# Print the path of an installed Python that XGBoost's wheel and the image's lock support.
-find_python() {
-  local version candidate
-  for version in 3.13 3.12; do
-    if "$UV" python find --quiet --system --no-project --no-python-downloads "$version" 2>/dev/null; then return; fi
-  done
-  # pyenv's shims stand on PATH and refuse versions that are not switched on; the versions themselves work.
-  local versions=${PYENV_ROOT:-$HOME/.pyenv}/versions
-  for candidate in "$versions"/3.13.*/bin/python "$versions"/3.12.*/bin/python; do
-    if "$candidate" -c '' 2>/dev/null; then
-      echo "$candidate"
-      return
-    fi
-  done
-  return 1
-}
-
 make_venv() {
   local python
   if .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] not in {(3, 12), (3, 13)})' 2>/dev/null; then
     return
   fi
-  if python=$(find_python); then
+  if python=$(scripts/python.sh 3.13 3.12); then # what XGBoost's wheel and the image's lock support
     "$UV" venv --quiet --no-project --clear --python "$python" .venv
   else
     say "no Python 3.13 or 3.12 found, downloading one"

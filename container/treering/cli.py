@@ -1,4 +1,4 @@
-"""The commands: ``treering train | plan | local``, and ``train``, which SageMaker calls.
+"""The commands: ``treering train | plan | local | predict``, and ``train``, which SageMaker calls.
 
 Only what a command needs is imported: a container is up and able to report within a fraction of a second.
 """
@@ -6,7 +6,6 @@ Only what a command needs is imported: a container is up and able to report with
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING
 from treering import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from treering.job import Distribution
     from treering.local import LocalJob
 
 _LOCAL_EXAMPLE = """\
@@ -25,6 +23,13 @@ examples:
       --hp objective=reg:squarederror --hp num_round=50 --output out
   treering local --hosts 4 --channel train=big.csv --content-type text/csv --hp num_round=100 --output out
 """
+_PREDICT_EXAMPLE = """\
+examples:
+  treering predict out/model/xgboost-model data/validation > predictions.csv
+  treering predict model.tar.gz late.csv --content-type 'text/csv;header=true' \\
+      --hp label_column=late --output predictions.csv
+"""
+_PREDICT_HP = "a hyperparameter of the job; those that say which column is what count"
 
 
 def train_main() -> int:
@@ -85,6 +90,22 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, required=True, metavar="DIR", help="for the model, logs, failures"
     )
     local.set_defaults(run=_local)
+
+    predict = commands.add_parser(
+        "predict",
+        help="score files as training reads them, one line a row",
+        epilog=_PREDICT_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument(
+        "model", type=Path, metavar="MODEL", help="xgboost-model, its folder, or model.tar.gz"
+    )
+    predict.add_argument("data", type=Path, metavar="DATA", help="a file or folder, laid out as for training")
+    predict.add_argument("--content-type", metavar="MIME", help="default: what the files' extensions say")
+    predict.add_argument("--hp", action="append", default=[], metavar="KEY=VALUE", help=_PREDICT_HP)
+    predict.add_argument("--hp-file", type=Path, metavar="FILE.json", help="hyperparameters as a JSON object")
+    predict.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    predict.set_defaults(run=_predict)
     return parser
 
 
@@ -102,6 +123,29 @@ def _plan(options: argparse.Namespace) -> int:
 
     resolved = plan.resolve(Paths.from_environment(), os.environ)
     sys.stdout.write(plan.as_json(resolved) if options.json else plan.as_text(resolved))
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    import logging
+    import os
+
+    from treering import predict
+    from treering.options import hyperparameters
+    from treering.resources import cores
+
+    logging.basicConfig(format="treering: %(message)s", level=logging.WARNING)
+    booster = predict.load(options.model)
+    predictions = predict.predict(
+        booster, options.data, options.content_type, hyperparameters(options.hp_file, options.hp), cores()
+    )
+    try:
+        with predict.output(options.output) as target:
+            predict.write(predictions, target)
+            target.flush()
+    except BrokenPipeError:  # as with `| head`: nobody reads on, not even what Python flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
@@ -125,6 +169,7 @@ def _local_job(options: argparse.Namespace) -> LocalJob:
     from treering.errors import UserError
     from treering.job import Channel
     from treering.local import LocalJob
+    from treering.options import distribution, hyperparameters, per_channel, sources
 
     if options.hosts < 1:
         raise UserError(f"--hosts {options.hosts}: a job needs at least one host")
@@ -132,77 +177,17 @@ def _local_job(options: argparse.Namespace) -> LocalJob:
         raise UserError(
             f"--threads-per-host {options.threads_per_host}: give 1 or more, or nothing for all cores"
         )
-    pairs = [_pair(text, "--channel") for text in options.channel]
-    sources = dict(pairs)
-    if len(sources) < len(pairs):
-        raise UserError("--channel: a name is given twice; put all files of a channel into one folder")
-    types = _per_channel(options.content_type, sources, "--content-type")
-    kinds = _per_channel(options.distribution, sources, "--distribution")
+    paths = sources(options.channel)
+    types = per_channel(options.content_type, paths, "--content-type")
+    kinds = per_channel(options.distribution, paths, "--distribution")
     return LocalJob(
         hosts=options.hosts,
         channels={
-            name: (Channel(name, types.get(name), _distribution(name, kinds)), Path(path))
-            for name, path in sources.items()
+            name: (Channel(name, types.get(name), distribution(name, kinds)), Path(path))
+            for name, path in paths.items()
         },
-        hyperparameters=_hyperparameters(options),
+        hyperparameters=hyperparameters(options.hp_file, options.hp),
         output=options.output,
         threads_per_host=options.threads_per_host,
         checkpoints=options.checkpoints,
     )
-
-
-def _distribution(name: str, kinds: Mapping[str, str]) -> Distribution:
-    from treering.errors import UserError
-
-    match kinds.get(name, "FullyReplicated"):
-        case "FullyReplicated":
-            return "FullyReplicated"
-        case "ShardedByS3Key":
-            return "ShardedByS3Key"
-        case other:
-            raise UserError(f"--distribution {name}={other}: use FullyReplicated or ShardedByS3Key")
-
-
-def _pair(text: str, option: str) -> tuple[str, str]:
-    """``NAME=VALUE`` as two strings."""
-    from treering.errors import UserError
-
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise UserError(f"{option} {text}: expected NAME=VALUE")
-    return name, value
-
-
-def _per_channel(given: Sequence[str], channels: Mapping[str, str], option: str) -> dict[str, str]:
-    """Values for single channels (``NAME=VALUE``) on top of one for all (``VALUE``)."""
-    from treering.errors import UserError
-
-    for_all, for_one = {}, {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        # A MIME type's own parameters hold an equals sign too: text/csv;label_size=1
-        if equals and ";" not in name and "/" not in name:
-            if name not in channels:
-                raise UserError(
-                    f"{option} {text}: there is no channel {name!r} ({', '.join(channels) or 'none'})"
-                )
-            for_one[name] = value
-        else:
-            for_all = dict.fromkeys(channels, text)
-    return for_all | for_one
-
-
-def _hyperparameters(options: argparse.Namespace) -> dict[str, str]:
-    """``--hp-file`` with ``--hp`` on top, as strings."""
-    from treering.errors import UserError
-
-    given: dict[str, str] = {}
-    if options.hp_file is not None:
-        try:
-            found = json.loads(options.hp_file.read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"--hp-file {options.hp_file}: {error}") from error
-        if not isinstance(found, dict):
-            raise UserError(f"--hp-file {options.hp_file}: expected a JSON object")
-        given = {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
-    return given | dict(_pair(text, "--hp") for text in options.hp)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from image.conftest import Ended, Host
+    from docker_engine import Ended
+    from image.conftest import Host
 
 BASE = "debian:trixie-slim"
 LARGEST = 450e6  # bytes on top of the base image, uncompressed

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from image.conftest import Ended, Host
+    from docker_engine import Ended
+    from image.conftest import Host
 
 # The metric lines are a contract: the regular expressions that SageMaker publishes read them.
 ROUND = re.compile(r"\[(\d+)\]\ttrain-rmse:(\d+\.\d{5})\tvalidation-rmse:(\d+\.\d{5})")
