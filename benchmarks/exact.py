@@ -1,6 +1,6 @@
-"""What exactness costs: quality, time per round and time to build the matrix, against plain XGBoost.
+"""What exactness costs: quality, time per round, matrix and metrics, against plain XGBoost.
 
-    make bench-exact                            # all three tables
+    make bench-exact                            # all tables
     make bench-exact ARGS="--only quality"
 
 One rank in this process, without a job around it: cuts, matrix, objective and rounds are those of a job, and
@@ -23,12 +23,13 @@ from sklearn import datasets
 
 from benchmarks.data import Data
 from benchmarks.ways import Exact, Plain
+from treering.metrics import Evaluator, Rows
 from treering.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from benchmarks.ways import Way
+    from benchmarks.ways import Boost, Way
 
 _ABALONE = Path(__file__).parents[1] / "examples" / "abalone"
 _SEEDS = 5
@@ -40,11 +41,20 @@ _SPEED: Final = {"max_depth": 8, "eta": 0.1}
 _ROUNDS = 10  # of a run
 _COLUMNS = 28
 _HELD_OUT = 100_000  # rows
+_SCORED: Final = {
+    "reg:squarederror": (["rmse"], ["rmse", "mae", "r2"]),
+    "binary:logistic": (["logloss"], ["error"], ["accuracy", "f1"], ["auc"], ["aucpr"]),
+}
 
 
 def main() -> None:
     """Print the tables."""
-    tables = {"quality": _print_quality, "rounds": _print_rounds, "matrix": _print_matrix}
+    tables = {
+        "quality": _print_quality,
+        "rounds": _print_rounds,
+        "matrix": _print_matrix,
+        "metrics": _print_metrics,
+    }
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -149,6 +159,43 @@ def _time_matrix(way: Way, data: Data) -> tuple[float, xgb.QuantileDMatrix]:
     started = time.perf_counter()
     rows = way.bin(data)
     return time.perf_counter() - started, rows
+
+
+def _print_metrics(world: World, options: argparse.Namespace) -> None:
+    """Time to score all training rows after a round, beside the round itself."""
+    print(f"\nTime to score, {options.rows} x {_COLUMNS}, depth {_SPEED['max_depth']}")
+    print("\n| objective | metrics | round, ms | margins, ms | metrics, ms | metrics: share of the round |")
+    print("|---|---|---|---|---|---|")
+    for objective, lists in _SCORED.items():
+        train, _ = _large(objective, options)
+        parameters = {**_SPEED, "objective": objective}
+        way = Exact(world, parameters, options.threads)
+        rows = way.bin(train)
+        boost = way.start(rows)
+        for iteration in range(_ROUNDS):
+            boost(iteration)
+        for metrics in lists:
+            scored = Rows(train.label)
+            evaluator = Evaluator.of(world, metrics, objective, parameters, scored, options.threads)
+            times = [_time_metrics(boost, rows, evaluator) for _ in range(options.runs + 1)][1:]
+            turn, margins, values = (1000 * statistics.median(each) for each in zip(*times, strict=True))
+            cells = f"{turn:.1f} | {margins:.2f} | {values:.2f} | {values / turn:.1%}"
+            print(f"| {objective} | {', '.join(metrics)} | {cells} |", flush=True)
+
+
+def _time_metrics(
+    boost: Boost, rows: xgb.QuantileDMatrix, evaluator: Evaluator
+) -> tuple[float, float, float]:
+    """Seconds of a round, of reading the margins that XGBoost keeps, and of the metrics."""
+    times = [time.perf_counter()]
+    booster = boost(_ROUNDS)
+    times.append(time.perf_counter())
+    margin = booster.predict(rows, output_margin=True)
+    times.append(time.perf_counter())
+    evaluator.values(margin)
+    times.append(time.perf_counter())
+    turn, margins, values = np.diff(times).tolist()
+    return turn, margins, values
 
 
 def _alternate[T](measures: Sequence[Callable[[], tuple[float, T]]], runs: int) -> list[tuple[float, T]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xgboost as xgb
 
+from treering import tasks
 from treering.metrics import Rows
 
 if TYPE_CHECKING:
@@ -116,6 +117,18 @@ def draw(random: np.random.Generator, objective: str, rows: int = 3000, *, weigh
         None if upper is None else upper.astype(np.float32),
     )
     return Case(objective, margin.astype(np.float32), scored, parameters)
+
+
+def metrics_of(objective: str) -> list[str]:
+    """Every metric that scores an objective, in a form that needs no more parameters than `draw` gives."""
+    outputs = 4 if objective in {"reg:quantileerror", "reg:expectileerror"} else 1
+    levels = {"quantile", "expectile"} if outputs == 1 else set()
+    names = [
+        name
+        for name in sorted(tasks.METRICS - levels)
+        if tasks.metric_problem(name, objective, outputs=outputs) is None
+    ]
+    return [f"{name}@0.3" if name == "ams" else name for name in names]
 
 
 def _labels(random: np.random.Generator, objective: str, margin: NDArray[Any], rows: int) -> NDArray[Any]:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 _SUITE = Path(__file__).parent / "world"
 _FILES = sorted(path.name for path in _SUITE.glob("test_*.py"))
-
-
 _METRICS = "test_metrics.py"  # whose promise is that the number of ranks does not matter
 
 

@@ -160,12 +160,12 @@ def _dot(left: Integers, right: Integers) -> int:
 
 def aucpr(scores: Scores, ordered: Ordered) -> float:
     """Of positive against negative rows; collective."""
-    positive, negative, rows = ordered.total
+    positive, negative, _ = ordered.total
     if scores.undefined or not positive or not negative:
         return math.nan
     areas = [_areas(piece, positive) for piece in ordered.pieces]
     data = scores.data
-    (area,), _ = sums.totals(data.world, data.blocks, [np.concatenate(areas)], rows, np.empty(0))
+    (area,), _ = sums.totals(data.world, data.blocks, [np.concatenate(areas)])
     return area
 
 

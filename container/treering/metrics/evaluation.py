@@ -46,6 +46,8 @@ class Plan:
         Each once.
     actual
         Weight of each class, shape (classes,); empty when no classes are tallied.
+    space
+        For the losses of a round, shape (losses, rows): new memory each round would cost more than filling it.
     """
 
     data: Data
@@ -55,6 +57,7 @@ class Plan:
     losses: tuple[Loss, ...]
     columns: tuple[Column, ...]
     actual: NDArray[np.float64]
+    space: Floats
 
 
 class Evaluation:
@@ -69,7 +72,7 @@ class Evaluation:
         columns = [column(plan.data, margin) for column in plan.columns]
         arrays = [*losses, *(each if weight is None else each * weight for each in columns)]
         data = plan.data
-        found, tallied = sums.totals(data.world, data.blocks, arrays, data.count, tally.ravel())
+        found, tallied = sums.totals(data.world, data.blocks, arrays, tally.ravel())
         self._sums = dict(zip((*plan.losses, *plan.columns), found, strict=True))
         hit, predicted = tallied.reshape(2, -1)
         self.tally = tallies.Tally(hit, predicted, plan.actual)
@@ -100,18 +103,17 @@ class Evaluation:
             self._ranked = documents.ranked(self.margin)
         return self._ranked
 
-    def _by_blocks(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def _by_blocks(self) -> tuple[Floats, NDArray[np.float64]]:
         """All losses, shape (losses, rows), and this rank's part of the tally, shape (2, classes)."""
         plan, rows = self._plan, self._plan.data.rows
-        found = np.empty((len(plan.losses), rows.label.size), np.float32)
 
         def work(part: slice) -> NDArray[np.float64]:
             block = Block(plan.transform, rows, self.margin, part, raw=plan.raw)
-            for loss, values in zip(plan.losses, found, strict=True):
+            for loss, values in zip(plan.losses, plan.space, strict=True):
                 values[part] = loss(block)
                 if block.weight is not None:
                     values[part] *= block.weight
             return tallies.count(block, plan.actual.size)
 
         counted = plan.data.blocks.map(work, rows.label.size, math.prod(self.margin.shape[1:]))
-        return found, np.sum([np.zeros((2, plan.actual.size)), *counted], axis=0)
+        return plan.space, np.sum([np.zeros((2, plan.actual.size)), *counted], axis=0)

@@ -61,16 +61,19 @@ class Evaluator:
         """
         numexpr.set_num_threads(min(threads, numexpr.MAX_THREADS))  # it prints and ignores any larger number
         data = Data.of(world, Blocks(threads), rows)
-        table = Table(data, parameters)
+        raw = objective == "binary:logitraw"
+        narrow = OBJECTIVES[objective].link == "logit" or objective.startswith(("multi:", "binary:hinge"))
+        table = Table(data, parameters, probable=narrow or raw)
         made = [table.metric(Name.of(name)) for name in metrics]
         plan = Plan(
             data,
             predictions.transform(objective),
-            raw=objective == "binary:logitraw",
-            narrow=OBJECTIVES[objective].link == "logit" or objective.startswith("multi:"),
+            raw=raw,
+            narrow=narrow,
             losses=tuple(table.losses),
             columns=tuple(table.columns),
             actual=tallies.actual(data, table.classes) if table.classes else np.empty(0),
+            space=np.empty((len(table.losses), rows.label.size), np.float32),
         )
         return cls(plan, made)
 

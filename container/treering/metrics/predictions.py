@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     type Transform = Callable[[Floats], Floats]
 
 _ONE: Final = np.float32(1)
-_LARGEST: Final = np.float32(88.7)  # XGBoost's: the exponential of more is no float32
 
 
 def logistic(margin: Floats) -> Floats:
     """1 / (1 + exp(-margin))."""
     result = np.asarray(-margin)
-    np.minimum(result, _LARGEST, out=result)
-    np.exp(result, out=result)
+    np.exp(result, out=result)  # beyond float32 it is infinite, and its inverse 0
     result += _ONE
     np.divide(_ONE, result, out=result)
     return result

@@ -151,9 +151,7 @@ class Documents:
         """Of all ranks' queries; NaN without weight; collective."""
         if not total:
             return math.nan
-        (found,), _ = sums.totals(
-            self.data.world, self.data.blocks, [values * weight], self.data.count, np.empty(0)
-        )
+        (found,), _ = sums.totals(self.data.world, self.data.blocks, [values * weight])
         return found / total
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,7 +27,6 @@ _LOSSES: Final[Mapping[str, Loss]] = {
     "mae": losses.absolute,
     "mape": losses.relative,
     "rmsle": losses.squared_log,
-    "logloss": losses.logistic,
     "mlogloss": losses.cross_entropy,
     "merror": losses.misplaced,
     "poisson-nloglik": losses.poisson,
@@ -44,9 +44,12 @@ class Table:
         Rows of all ranks.
     parameters
         XGBoost's: those of single metrics, and ``num_class``.
+    probable
+        Whether predictions are probabilities, or margins of them.
     """
 
-    def __init__(self, data: Data, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, data: Data, parameters: Mapping[str, Any], *, probable: bool) -> None:
+        self._probable = probable
         self.losses: dict[Loss, None] = {}
         self.columns: dict[Column, None] = {}
         self.classes = 0  # to tally; none unless a metric needs it
@@ -78,25 +81,29 @@ class Table:
         return lambda evaluation: finish(evaluation.mean(loss))
 
     def _loss(self, name: Name) -> Loss:
-        match name.base:
-            case "error":
-                return losses.misclassified(0.5 if name.number is None else name.number)
-            case "mphe":
-                return losses.pseudo_huber(self._number("huber_slope", 1))
-            case "tweedie-nloglik":
-                power = self._number("tweedie_variance_power", 1.5)
-                return losses.tweedie(power if name.number is None else name.number)
-            case "quantile":
-                return losses.quantile(self._levels("quantile_alpha"))
-            case "expectile":
-                return losses.expectile(self._levels("expectile_alpha"))
-            case plain:
-                return _LOSSES[plain]
+        makers: dict[str, Callable[[], Loss]] = {
+            "logloss": self._likelihood,
+            "error": lambda: losses.misclassified(0.5 if name.number is None else name.number),
+            "mphe": lambda: losses.pseudo_huber(self._number("huber_slope", 1)),
+            "tweedie-nloglik": lambda: losses.tweedie(
+                name.number or self._number("tweedie_variance_power", 1.5)
+            ),
+            "quantile": lambda: losses.quantile(self._levels("quantile_alpha")),
+            "expectile": lambda: losses.expectile(self._levels("expectile_alpha")),
+        }
+        return makers[name.base]() if name.base in makers else _LOSSES[name.base]
+
+    def _likelihood(self) -> Loss:
+        label = self._data.rows.label
+        classes = self._probable and bool(((label == 0) | (label == 1)).all())
+        return losses.likelihood_of_classes if classes else losses.likelihood
 
     def _finish(self, base: str) -> Callable[[float], float]:
         match base:
             case "rmse" | "rmsle":
                 return math.sqrt
+            case "logloss":
+                return operator.neg
             case "poisson-nloglik":
                 label = self._data.rows.label.astype(np.float64)
                 constant = self._data.mean(special.gammaln(label + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from metric_cases import Case, deal, draw
+from metric_cases import Case, deal, draw, metrics_of
 from mpi4py import MPI
 
 from treering import tasks
@@ -20,17 +20,6 @@ def random(world: World) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _metrics(objective: str) -> list[str]:
-    outputs = 4 if objective in {"reg:quantileerror", "reg:expectileerror"} else 1
-    levels = {"quantile", "expectile"} if outputs == 1 else set()
-    names = [
-        name
-        for name in sorted(tasks.METRICS - levels)
-        if tasks.metric_problem(name, objective, outputs=outputs) is None
-    ]
-    return [f"{name}@0.3" if name == "ams" else name for name in names]
-
-
 def _values(world: World, case: Case, names: list[str], threads: int) -> list[float]:
     evaluator = Evaluator.of(world, names, case.objective, case.parameters, case.rows, threads)
     return evaluator.values(case.margin)
@@ -42,7 +31,7 @@ def test_a_division_changes_no_bit(
     world: World, random: np.random.Generator, objective: str, weighted: bool
 ) -> None:
     """However rows are dealt, also by label or all to one rank, every metric has one rank's bits."""
-    names = _metrics(objective)
+    names = metrics_of(objective)
     case = draw(random, objective, 700, weighted=weighted)
     expected = _values(World(MPI.COMM_SELF), case, names, 1)
     for _ in range(3):
@@ -74,7 +63,7 @@ def test_ranks_without_rows_need_not_know_the_columns(world: World, random: np.r
     """Only the first rank has rows, weights and queries."""
     for objective in ("reg:squarederror", "rank:ndcg"):
         case = draw(random, objective, 200, weighted=True)
-        names = _metrics(objective)
+        names = metrics_of(objective)
         expected = _values(World(MPI.COMM_SELF), case, names, 1)
         mine = case.take(np.flatnonzero(np.full(200, world.rank == 0)))
         if world.rank:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from metric_cases import draw
+from metric_cases import draw, metrics_of
 
 from treering import tasks
 from treering.metrics import losses, predictions
@@ -20,22 +20,16 @@ if TYPE_CHECKING:
 
 
 _LOSSES: dict[str, list[Loss]] = {
-    "binary:logistic": [losses.logistic, losses.squared_log, losses.misclassified(0.3)],
+    "binary:logistic": [
+        losses.likelihood,
+        losses.likelihood_of_classes,
+        losses.squared_log,
+        losses.misclassified(0.3),
+    ],
     "multi:softprob": [losses.cross_entropy, losses.misplaced],
     "reg:gamma": [losses.gamma, losses.gamma_deviance, losses.poisson, losses.tweedie(1.3)],
     "reg:expectileerror": [losses.expectile([0.1, 0.2, 0.5, 0.9])],
 }
-
-
-def _metrics(objective: str) -> list[str]:
-    outputs = 4 if objective in {"reg:quantileerror", "reg:expectileerror"} else 1
-    levels = {"quantile", "expectile"} if outputs == 1 else set()
-    names = [
-        name
-        for name in sorted(tasks.METRICS - levels)
-        if tasks.metric_problem(name, objective, outputs=outputs) is None
-    ]
-    return [f"{name}@0.3" if name == "ams" else name for name in names]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -43,7 +37,7 @@ def _metrics(objective: str) -> list[str]:
 def test_bits(random: np.random.Generator, evaluate: Evaluate, objective: str, weighted: bool) -> None:
     """The same rows, dealt to 1, 2, 3 and 5 ranks and shuffled, give the same floats."""
     case = draw(random, objective, 600, weighted=weighted)
-    names = _metrics(objective)
+    names = metrics_of(objective)
     expected = np.array(evaluate(case, names, 1)).view(np.int64)
     for size in (1, 2, 3, 5):
         shuffled = random.permutation(600)
@@ -74,3 +68,12 @@ def test_rows_have_the_same_bits_anywhere(random: np.random.Generator, objective
     for rows in (2, 7, 33, 1001):
         chosen = random.integers(0, 60, rows)
         np.testing.assert_array_equal(computed(chosen), alone[:, chosen])
+
+
+def test_one_logarithm_is_as_good_as_two(random: np.random.Generator) -> None:
+    """Ranks may take the short way or, for labels between 0 and 1 elsewhere on them, the long one: no bit differs."""
+    case = draw(random, "binary:logistic", 5000)
+    transform = predictions.transform(case.objective)
+    block = Block(transform, case.rows, case.margin, slice(0, 5000), raw=False)
+    short, long = losses.likelihood_of_classes(block), losses.likelihood(block)
+    np.testing.assert_array_equal(short, long)
