@@ -136,6 +136,15 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
             return f"updater={','.join(self.updaters)}"
         return None if self.algorithm == "hist" else f"tree_method={self.algorithm}"
 
+    @property
+    def asks_for_gpu(self) -> str | None:
+        """The setting that says to compute on a GPU, as ``name=value``, or None."""
+        if str(self.device or "cpu").startswith(("cuda", "gpu")):
+            return f"device={self.device}"
+        if self.tree_method == "gpu_hist":
+            return "tree_method=gpu_hist"
+        return f"updater={','.join(self.updaters)}" if "gpu" in ",".join(self.updaters) else None
+
     def xgboost_params(self) -> dict[str, object]:
         """What XGBoost is told: everything given that it uses here, the objective and the tree method.
 

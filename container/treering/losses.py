@@ -279,7 +279,10 @@ def fingerprint() -> str:
     arguments = np.linspace(-30, 30, 2**16, dtype=np.float32)
     digest = hashlib.sha256(numexpr.evaluate("exp(x)", {"x": arguments}, {}).tobytes())
     digest.update(numexpr.evaluate("log1p(x)", {"x": np.exp2(arguments)}, {}).tobytes())
-    for function in (np.exp, np.log):  # the metrics use these; numpy brings code of its own for each processor
+    for function in (
+        np.exp,
+        np.log,
+    ):  # the metrics use these; numpy brings code of its own for each processor
         digest.update(function(np.abs(arguments) + np.float32(1e-3)).tobytes())
     doubles = [term for x in arguments[::64].tolist() for term in (math.exp(x), math.log(x * x + 1e-3))]
     digest.update(np.array(doubles).tobytes())

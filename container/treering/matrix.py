@@ -53,13 +53,13 @@ def build(
         How likely column sampling takes each column; all alike when None.
     """
     return xgb.QuantileDMatrix(
-        shard.features, max_bin=bins.max_bin, ref=bins, **_described(shard, threads, column_weights)
+        shard.features, max_bin=bins.max_bin, ref=bins, **described(shard, threads, column_weights)
     )
 
 
 def plain(shard: Shard, threads: int, column_weights: Sequence[float] | None = None) -> xgb.DMatrix:
     """The rows of a shard as they are, for what XGBoost does without histograms; parameters as in `build`."""
-    return xgb.DMatrix(shard.features, **_described(shard, threads, column_weights))
+    return xgb.DMatrix(shard.features, **described(shard, threads, column_weights))
 
 
 def stand_in(
@@ -87,8 +87,8 @@ def stand_in(
     return build(row, bins, threads, column_weights)
 
 
-def _described(shard: Shard, threads: int, column_weights: Sequence[float] | None) -> dict[str, Any]:
-    """What both kinds of matrix are told besides the features."""
+def described(shard: Shard, threads: int, column_weights: Sequence[float] | None) -> dict[str, Any]:
+    """What any matrix of a shard is told besides the features."""
     described: dict[str, Any] = {
         "label": shard.label,
         "weight": shard.weight,

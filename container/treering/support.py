@@ -40,8 +40,9 @@ def check(world: World, chosen: Hyperparameters, model: Channel | None) -> None:
             f"{alone} needs all rows in one process, but this job has {world.size}; use instance_count=1 and "
             "ranks_per_host=1, or tree_method=hist with another objective"
         )
-    if str(chosen.device or "cpu").startswith(("cuda", "gpu")) and not xgb.build_info()["USE_CUDA"]:
-        raise UserError(f"device={chosen.device}, but this image has XGBoost for the CPU; use the GPU image")
+    gpu = chosen.asks_for_gpu
+    if gpu is not None and not xgb.build_info()["USE_CUDA"]:
+        raise UserError(f"{gpu}, but this image has XGBoost for the CPU; use the GPU image")
     _check_start(chosen, model)
     if world.rank == 0:
         for note in chosen.notes:

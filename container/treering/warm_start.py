@@ -116,9 +116,7 @@ class WarmStart:
     @property
     def base_score(self) -> list[float]:
         """As XGBoost takes it: before the objective's transformation is undone, one for each output."""
-        config = json.loads(self.booster.save_config())
-        text = config["learner"]["learner_model_param"]["base_score"]
-        return [float(each) for each in text.strip("[]").split(",")]
+        return model_file.base_score(self.booster)
 
     def check_task(self, chosen: Hyperparameters) -> None:
         """Raise UserError when the model was made for something else than the hyperparameters ask for."""
@@ -161,21 +159,21 @@ class WarmStart:
         NDArray
             float32, shape (rows,) or (rows, outputs).
         """
+        if not shard.rows:  # XGBoost predicts nothing for no rows, not even a shape
+            missing = np.full((1, shard.columns.count), np.nan, np.float32)
+            shape = self.booster.inplace_predict(missing, predict_type="margin").shape
+            return np.empty((0, *shape[1:]), np.float32)
         given, parts = shard.base_margin, []
-        for start in range(0, max(shard.rows, 1), _ROWS_AT_ONCE):
+        is_sparse = sparse.issparse(shard.features)
+        # XGBoost 3.4.1 takes a sparse matrix here, but no sparse array.
+        features = sparse.csr_matrix(shard.features) if is_sparse else shard.features
+        for start in range(0, shard.rows, _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            features = shard.features[rows]
-            if not sparse.issparse(features):
-                features = np.ascontiguousarray(features)
-            if not features.shape[0]:  # XGBoost predicts nothing for no rows, not even a shape
-                outputs = self.booster.inplace_predict(
-                    np.full((1, shard.columns.count), np.nan, np.float32), predict_type="margin"
-                )
-                return np.empty((0, *outputs.shape[1:]), np.float32)
+            part = features[rows] if is_sparse else np.ascontiguousarray(features[rows])
             margin = None if given is None else given[rows]
             parts.append(
                 self.booster.inplace_predict(
-                    features, predict_type="margin", base_margin=margin, validate_features=False
+                    part, predict_type="margin", base_margin=margin, validate_features=False
                 )
             )
         return np.concatenate(parts)

@@ -94,3 +94,29 @@ def test_a_models_kind(random: np.random.Generator) -> None:
         "num_class": "2",
         "num_parallel_tree": "1",
     }
+
+
+@pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob", "multi_output_tree"])
+def test_weights_of_dropout_move_into_the_leaves(random: np.random.Generator, objective: str) -> None:
+    """Predictions are the same bit for bit, and no weight is left that an older XGBoost would overlook."""
+    parameters: dict[str, object] = {"rate_drop": 0.5, "one_drop": 1, "objective": objective}
+    if objective != "binary:logistic":
+        parameters |= {"objective": "multi:softprob", "num_class": 2}
+    if objective == "multi_output_tree":
+        parameters["multi_strategy"] = objective
+    booster, matrix = _trained(random, **parameters)
+    weighed = model_file.with_weighed_leaves(booster)
+    trees = model_file.take_apart(weighed)["learner"]["gradient_booster"]["model"]
+    assert "weight_drop" not in trees or set(trees["weight_drop"]) == {1.0}
+    ours, own = (each.predict(matrix, output_margin=True) for each in (weighed, booster))
+    np.testing.assert_array_equal(ours, own)
+    assert _same(model_file.with_weighed_leaves(weighed), weighed)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"booster": "gblinear"}])
+def test_without_dropout_nothing_is_weighed(
+    random: np.random.Generator, parameters: dict[str, object]
+) -> None:
+    """The model itself comes back."""
+    booster, _ = _trained(random, **parameters)
+    assert model_file.with_weighed_leaves(booster) is booster

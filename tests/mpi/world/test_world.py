@@ -88,7 +88,7 @@ def test_collectives_in_any_order_and_size_end(world: World) -> None:
                 sent = [
                     np.full(size // world.size + rank, 10 * world.rank + rank, np.int64) for rank in ranks
                 ]
-                parts = world.alltoall_arrays(sent)
-                assert all((part == 10 * rank + world.rank).all() for rank, part in enumerate(parts))
+                dealt = world.alltoall_arrays(sent)
+                assert all((part == 10 * rank + world.rank).all() for rank, part in enumerate(dealt))
             case _:
                 world.barrier()
