@@ -130,7 +130,11 @@ def test_stop(docker: Callable[..., Ended], host: Host, background: str) -> None
         log.terminate()
     state = json.loads(docker("inspect", "--format", "{{json .State}}", background).log)
     assert state["ExitCode"] not in {0, 137}, state  # 137: it had to be killed
-    assert host.failure.read_text().splitlines()[0] == "algo-1: the job was stopped: algo-1 received SIGTERM"
+    told = host.failure.read_text().splitlines()[0]
+    assert re.fullmatch(
+        r"algo-1: the job was stopped: algo-1 received SIGTERM; training ended after round \d+; nothing of it is kept",
+        told,
+    ), told
 
 
 def test_user_mistake(host: Host) -> None:

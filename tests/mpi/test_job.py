@@ -470,7 +470,7 @@ def test_a_second_run_replaces_the_results_of_the_first(local: Local) -> None:
     ("options", "told"),
     [
         (["objective=reg:absoluteerror"], "rank(s) 2 have no training rows"),
-        (["objective=survival:cox"], "need all rows on one host"),
+        (["objective=survival:cox"], "needs all rows in one process"),
     ],
 )
 def test_what_xgboost_cannot_do_on_several_hosts_is_refused(
