@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"not run by the tests: *(?P<reason>\S.*\S)", re.IGNORECASE)
 COMMAND = re.compile(
-    r"^\s*(\$ |make\b|docker\b|aws\b|git\b|pip\b|uv\b|curl\b|python3?\b|treering\b|scripts/|\.venv/|sudo\b)"
+    r"^\s*(\$ |make\b|docker\b|aws\b|git\b|pip\b|uv\b|curl\b|python3?\b|treering\s|scripts/|\.venv/|sudo\b)"
 )
 ANSWER = "text"  # the kind of a fence that shows what a command prints
 
