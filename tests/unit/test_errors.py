@@ -15,6 +15,7 @@ from treering.errors import (
     PeerLostError,
     PlatformError,
     RingError,
+    ScriptError,
     TreeringError,
     UserError,
 )
@@ -35,6 +36,12 @@ def _raised(error: Exception) -> Exception:
     [
         (UserError("no label"), Kind.USER, "algo-2: UserError: no label", False),
         (PlatformError("disk full"), Kind.PLATFORM, "algo-2: disk full", False),
+        (
+            ScriptError("train.py, line 2: no", "Traceback"),
+            Kind.INTERNAL,
+            "algo-2: train.py, line 2: no",
+            True,
+        ),
         (RingError("refused"), Kind.RING, "algo-2: refused", False),
         (RingError("cannot be reached", "algo-1"), Kind.RING, "algo-1: cannot be reached", False),
         (PeerLostError("MPI lost contact"), Kind.PEER, "algo-2: MPI lost contact", True),

@@ -79,3 +79,16 @@ def test_any_file_name_can_be_logged(locale: str) -> None:
     )
     assert "algo-1 read z" in done.stdout
     assert not done.stderr
+
+
+def test_a_script_keeps_its_own_log() -> None:
+    """Ours is told in our form and once; the rest is as the script sets it up, and warnings go where Python's go."""
+    done = _run(
+        "logs.to_stdout('algo-1', ours_alone=True); logging.getLogger('treering.any').info('ours')\n"
+        "logging.basicConfig(level=logging.DEBUG, format='mine %(message)s', stream=sys.stdout)\n"
+        "logging.debug('theirs'); logging.getLogger('treering').debug('too much'); warnings.warn('careful')"
+    )
+    ours, theirs = done.stdout.splitlines()
+    assert ours.endswith(" algo-1 ours")
+    assert theirs == "mine theirs"
+    assert "careful" in done.stderr

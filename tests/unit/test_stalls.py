@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from treering import stalls
 from treering.errors import Kind
-from treering.progress import Position
+from treering.progress import SCRIPT, Position
 from treering.vitals import Signs
 
 _TIMEOUT = 600.0
@@ -112,3 +112,14 @@ def test_computing_alone_is_no_progress_for_ever(*, silent: float, reports: bool
 def test_signs_travel(signs: Signs) -> None:
     """What one host writes as JSON another one reads as the same signs."""
     assert Signs.from_json(json.loads(json.dumps(signs.to_json()))) == signs
+
+
+@pytest.mark.parametrize("phase", [SCRIPT, "training"])
+def test_a_script_may_compute_for_ever(phase: str) -> None:
+    """What a user's own code is about nobody knows; a phase of ours that tells nothing more is an endless loop."""
+    position = dataclasses.replace(_STILL.position, phase=phase)
+    computes = dataclasses.replace(_STILL, position=position, still=0.0, silent=1e9)
+    found = stalls.find({"algo-1": [computes]}, _TIMEOUT)
+    assert (found is None) == (phase == SCRIPT)
+    rests = dataclasses.replace(computes, still=601.0)
+    assert stalls.find({"algo-1": [rests]}, _TIMEOUT) is not None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _ROWS = 360
 _ROUNDS = 6
+_QUERY = 10  # rows
 _CLASSES = {"objective": "multi:softprob", "num_class": 3}
 _TASKS: dict[str, dict[str, Any]] = {
     "squared error": {"objective": "reg:squarederror"},
@@ -88,6 +89,7 @@ class _Job:
             signal = signal > 0
         self.label = signal.astype(np.float32)
         self.weight: NDArray[np.float32] | None = None
+        self.group: NDArray[np.int64] | None = None
         self.ends = np.sort(random.choice(np.arange(60, _ROWS - 120), world.size - 1, replace=False))
         self.ends = np.concatenate([[0], self.ends, [_ROWS - 60]]).astype(int)
 
@@ -99,7 +101,8 @@ class _Job:
     @property
     def shards(self) -> dict[str, Shard]:
         """Rows of this rank."""
-        validation = np.array_split(np.arange(_ROWS - 60, _ROWS), self.world.size)[self.world.rank]
+        queries = np.arange(_ROWS - 60, _ROWS).reshape(-1, _QUERY)
+        validation = np.array_split(queries, self.world.size)[self.world.rank].ravel()
         mine = {
             "train": np.arange(_ROWS)[self.parts[self.world.rank]],
             "validation": validation,
@@ -111,7 +114,8 @@ class _Job:
         pieces = Pieces.of([Piece(0, int(rows[0]), rows.size)] if rows.size else [])
         weight = None if self.weight is None else self.weight[rows]
         features = np.asfortranarray(self.features[rows])
-        return Shard(Columns(4), features, self.label[rows], weight, None, pieces, total)
+        group = None if self.group is None else self.group[rows]
+        return Shard(Columns(4), features, self.label[rows], weight, group, pieces, total)
 
     def prepared(self) -> tuple[Prepared, list[float]]:
         """What this rank boosts alone, and the weights of all."""
@@ -165,8 +169,9 @@ class _Job:
                 own = xgb.QuantileDMatrix(
                     self.features[part],
                     self.label[part],
-                    weight=weight[part],
+                    weight=weight[part] if self.group is None else None,
                     base_margin=margin[part],
+                    group=None if self.group is None else [_QUERY] * ((part.stop - part.start) // _QUERY),
                     ref=bins,
                 )
                 booster = xgb.train(parameters, own, min(every, _ROUNDS - first))
@@ -224,6 +229,21 @@ def test_an_ensemble_is_the_weighted_average_of_what_ranks_grew(
     expected = np.average(np.array(every, np.float64), axis=0, weights=weights)
     found = job.margins(job.train().booster)
     np.testing.assert_allclose(found.ravel(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("every", [2, _ROUNDS])
+def test_ranking_averages_scores_within_queries(
+    world: World, random: np.random.Generator, every: int
+) -> None:
+    """Each query lies on one rank, so pairs are formed as in one process that has only these queries."""
+    job = _Job(world, random, objective="rank:pairwise", sync_rounds=every)
+    job.label = np.digitize(job.label, [-1, 0, 1]).astype(np.float32)
+    job.ends = job.ends // _QUERY * _QUERY
+    job.group = np.arange(_ROWS) // _QUERY
+    trained = job.train()
+    expected = job.plainly(every, model_file.base_score(trained.booster))
+    np.testing.assert_allclose(job.margins(trained.booster), expected, rtol=2e-4, atol=2e-4)
+    assert 0 < trained.scores["validation-ndcg@32"] <= 1
 
 
 @pytest.mark.parametrize("strategy", ["ensemble", "parameter_server"])
