@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
@@ -15,6 +16,17 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@pytest.fixture(autouse=True)
+def _orphans_go_to_init() -> Iterator[None]:
+    """A job that a test ran in this very process made it adopt orphans, which would stay as zombies of later tests."""
+    yield
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
 
 _HOST = Path(__file__).parent / "mpi" / "host.py"
 _DEADLINE = 120.0  # seconds until a hanging ring is ended and its test fails
