@@ -136,7 +136,10 @@ _CASES: dict[str, Callable[[np.random.Generator], Case]] = {
 def test_the_serving_version_predicts_the_same(
     serving: str, tmp_path: Path, random: np.random.Generator, name: str
 ) -> None:
-    """Predictions and margins agree to the last bit but for what exponentials may differ by."""
+    """Predictions and margins agree to the last bit but for what exponentials may differ by.
+
+    Quantiles that cross are put in order by XGBoost 3.4 only, and are compared in order.
+    """
     case = _CASES[name](random)
     ended = local_jobs.run(case.job, tmp_path)
     assert ended.code == 0, ended.log
@@ -156,4 +159,6 @@ def test_the_serving_version_predicts_the_same(
         for kind, margin in (("margins", True), ("predictions", False)):
             own = booster.predict(matrix, output_margin=margin, validate_features=False)
             assert np.ptp(own) > 0, "a model that says the same of all rows shows nothing"
-            np.testing.assert_allclose(served[kind], own, rtol=1e-6, atol=1e-7)
+            both = (served[kind], own)
+            theirs, ours = (np.sort(one, axis=1) for one in both) if name == "quantiles" else both
+            np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-7)
