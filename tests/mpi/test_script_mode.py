@@ -588,7 +588,7 @@ def test_requirements_are_installed(scripts: Scripts, monkeypatch: pytest.Monkey
     ended = scripts.run(text + _MEET)
     assert ended.code == 0, ended.log
     places = [line.split()[2] for line in ended.log.splitlines() if line.startswith("has 1.5")]
-    assert len(places) == 2
+    assert len(places) == 2, ended.log
     assert not Path(places[0]).exists()
     assert ended.log.count("installing ") == 1
 

@@ -11,7 +11,11 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROWS: Final = 1 << 16  # of a block: its float32 columns stay in the cache, and numpy's calls cost little
+ROWS: Final = 1 << 17  # of a block: its float32 columns stay in the cache, and numpy's calls cost little
+_SORTED: Final = 1 << 16  # rows that are worth a thread of their own when they are sorted
+_ADDED_UP: Final = (
+    1 << 19
+)  # the same when they only are gone through: below, waking a thread costs what it saves
 
 
 class Blocks:
@@ -35,11 +39,14 @@ class Blocks:
             with np.errstate(all="ignore"):  # what is not finite shows in the result
                 return [work(block) for block in _cut(part, size)]
 
-        return [result for part in self.each(one_by_one, self.parts(rows)) for result in part]
+        return [result for part in self.each(one_by_one, self._parts(rows, _ADDED_UP)) for result in part]
 
     def parts(self, rows: int) -> list[slice]:
-        """One part of the rows for each thread; a single part where more would not pay."""
-        count = min(self.threads, max(rows // ROWS, 1))
+        """Rows to sort, one part for each thread; a single part where more would not pay."""
+        return self._parts(rows, _SORTED)
+
+    def _parts(self, rows: int, least: int) -> list[slice]:
+        count = min(self.threads, max(rows // least, 1))
         ends = [rows * number // count for number in range(count + 1)]
         return [slice(start, end) for start, end in itertools.pairwise(ends)]
 

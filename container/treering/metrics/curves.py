@@ -165,7 +165,7 @@ def aucpr(scores: Scores, ordered: Ordered) -> float:
         return math.nan
     areas = [_areas(piece, positive) for piece in ordered.pieces]
     data = scores.data
-    (area,), _ = sums.totals(data.world, data.blocks, [np.concatenate(areas)])
+    (area,) = sums.totals(data.world, data.blocks, [np.concatenate(areas)])
     return area
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from treering.metrics import sums, tallies
+from treering.metrics import tallies
 from treering.metrics.curves import Scores
 from treering.metrics.predictions import Block
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from treering.metrics.predictions import Transform
     from treering.metrics.ranking import Documents, Ranked
     from treering.metrics.rows import Data, Floats
+    from treering.metrics.sums import Numbers, Sums
 
     type Metric = Callable[[Evaluation], float]
     # Computed for all rows at once, by functions that are no numpy of one thread; without weights.
@@ -46,8 +47,8 @@ class Plan:
         Each once.
     actual
         Weight of each class, shape (classes,); empty when no classes are tallied.
-    space
-        For the losses of a round, shape (losses, rows): new memory each round would cost more than filling it.
+    sums
+        For losses and columns.
     """
 
     data: Data
@@ -57,7 +58,7 @@ class Plan:
     losses: tuple[Loss, ...]
     columns: tuple[Column, ...]
     actual: NDArray[np.float64]
-    space: Floats
+    sums: Sums
 
 
 class Evaluation:
@@ -67,12 +68,7 @@ class Evaluation:
         self.margin = margin
         self._plan = plan
         self._ranked: Ranked | None = None
-        losses, tally = self._by_blocks()
-        weight = plan.data.rows.weight
-        columns = [column(plan.data, margin) for column in plan.columns]
-        arrays = [*losses, *(each if weight is None else each * weight for each in columns)]
-        data = plan.data
-        found, tallied = sums.totals(data.world, data.blocks, arrays, tally.ravel())
+        found, tallied = self._added_up()
         self._sums = dict(zip((*plan.losses, *plan.columns), found, strict=True))
         hit, predicted = tallied.reshape(2, -1)
         self.tally = tallies.Tally(hit, predicted, plan.actual)
@@ -103,17 +99,19 @@ class Evaluation:
             self._ranked = documents.ranked(self.margin)
         return self._ranked
 
-    def _by_blocks(self) -> tuple[Floats, NDArray[np.float64]]:
-        """All losses, shape (losses, rows), and this rank's part of the tally, shape (2, classes)."""
+    def _added_up(self) -> tuple[list[float], NDArray[np.float64]]:
+        """Sums of all losses and columns, and all ranks' tally of shape (2 classes,); collective."""
         plan, rows = self._plan, self._plan.data.rows
+        columns = [column(plan.data, self.margin) for column in plan.columns]
 
-        def work(part: slice) -> NDArray[np.float64]:
+        def work(part: slice) -> tuple[list[Numbers], NDArray[np.float64]]:
             block = Block(plan.transform, rows, self.margin, part, raw=plan.raw)
-            for loss, values in zip(plan.losses, plan.space, strict=True):
-                values[part] = loss(block)
-                if block.weight is not None:
-                    values[part] *= block.weight
-            return tallies.count(block, plan.actual.size)
+            values: list[Numbers] = [
+                *(loss(block) for loss in plan.losses),
+                *(column[part] for column in columns),
+            ]
+            if block.weight is not None:
+                values = [each * block.weight for each in values]
+            return values, tallies.count(block, plan.actual.size)
 
-        counted = plan.data.blocks.map(work, rows.label.size, math.prod(self.margin.shape[1:]))
-        return plan.space, np.sum([np.zeros((2, plan.actual.size)), *counted], axis=0)
+        return plan.sums.totals(work, rows.label.size, math.prod(self.margin.shape[1:]))

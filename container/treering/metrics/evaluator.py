@@ -12,6 +12,7 @@ from treering.metrics.blocks import Blocks
 from treering.metrics.evaluation import Evaluation, Plan
 from treering.metrics.names import Name
 from treering.metrics.rows import Data
+from treering.metrics.sums import Sums
 from treering.metrics.table import Table
 from treering.tasks import OBJECTIVES
 
@@ -73,7 +74,7 @@ class Evaluator:
             losses=tuple(table.losses),
             columns=tuple(table.columns),
             actual=tallies.actual(data, table.classes) if table.classes else np.empty(0),
-            space=np.empty((len(table.losses), rows.label.size), np.float32),
+            sums=Sums(world, data.blocks, len(table.losses) + len(table.columns)),
         )
         return cls(plan, made)
 

@@ -33,10 +33,12 @@ from treering.metrics.predictions import log1p
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from treering.metrics.predictions import Block
     from treering.metrics.rows import Floats
 
-    type Loss = Callable[[Block], Floats]
+    type Loss = Callable[[Block], Floats | NDArray[np.bool_]]
 
 _EPSILON: Final = np.float32(1e-16)
 _RT_EPSILON: Final = np.float32(1e-6)  # XGBoost's kRtEps
@@ -107,15 +109,21 @@ def misclassified(threshold: float) -> Loss:
     return loss
 
 
+def misclassified_classes(threshold: float) -> Loss:
+    """The same of labels 0 and 1."""
+    limit = np.float32(threshold)
+    return lambda block: (block.prediction > limit) != (block.label > 0)
+
+
 def cross_entropy(block: Block) -> Floats:
     """Of mlogloss."""
     label = block.label.astype(np.intp)
     return -_log(block.prediction[label, np.arange(label.size)], _EPSILON)
 
 
-def misplaced(block: Block) -> Floats:
+def misplaced(block: Block) -> NDArray[np.bool_]:
     """Of merror."""
-    return np.not_equal(block.classes, block.label).astype(np.float32)
+    return np.not_equal(block.classes, block.label)
 
 
 def poisson(block: Block) -> Floats:

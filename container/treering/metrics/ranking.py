@@ -151,7 +151,7 @@ class Documents:
         """Of all ranks' queries; NaN without weight; collective."""
         if not total:
             return math.nan
-        (found,), _ = sums.totals(self.data.world, self.data.blocks, [values * weight])
+        (found,) = sums.totals(self.data.world, self.data.blocks, [values * weight])
         return found / total
 
 

@@ -97,7 +97,7 @@ class Data:
 
     def sum(self, values: NDArray[np.float64]) -> float:
         """Exact sum of a column over all ranks, without weights; collective."""
-        (found,), _ = sums.totals(self.world, self.blocks, [values])
+        (found,) = sums.totals(self.world, self.blocks, [values])
         return found
 
     def mean(self, values: NDArray[np.float64]) -> float:

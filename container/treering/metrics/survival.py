@@ -131,7 +131,7 @@ class Cox:
             np.concatenate([place[1:] != place[:-1], np.ones(min(place.size, 1), np.bool_)])
         )
         terms = [self._events * grown[last], -margin[self._event].astype(np.float64)]
-        found, _ = sums.totals(data.world, data.blocks, terms)
+        found = sums.totals(data.world, data.blocks, terms)
         return sum(found) / self._count
 
     def _grow(self, logarithms: Doubles) -> Doubles:

@@ -83,7 +83,7 @@ class Table:
     def _loss(self, name: Name) -> Loss:
         makers: dict[str, Callable[[], Loss]] = {
             "logloss": self._likelihood,
-            "error": lambda: losses.misclassified(0.5 if name.number is None else name.number),
+            "error": lambda: self._misclassified(0.5 if name.number is None else name.number),
             "mphe": lambda: losses.pseudo_huber(self._number("huber_slope", 1)),
             "tweedie-nloglik": lambda: losses.tweedie(
                 name.number or self._number("tweedie_variance_power", 1.5)
@@ -94,9 +94,17 @@ class Table:
         return makers[name.base]() if name.base in makers else _LOSSES[name.base]
 
     def _likelihood(self) -> Loss:
-        label = self._data.rows.label
-        classes = self._probable and bool(((label == 0) | (label == 1)).all())
+        classes = self._probable and self._has_classes
         return losses.likelihood_of_classes if classes else losses.likelihood
+
+    def _misclassified(self, threshold: float) -> Loss:
+        return (losses.misclassified_classes if self._has_classes else losses.misclassified)(threshold)
+
+    @functools.cached_property
+    def _has_classes(self) -> bool:
+        """Whether all labels of this rank are 0 or 1."""
+        label = self._data.rows.label
+        return bool(((label == 0) | (label == 1)).all())
 
     def _finish(self, base: str) -> Callable[[float], float]:
         match base:

@@ -23,7 +23,7 @@ def _totals(ranks: Ranks, size: int, arrays: list[NDArray[np.float32]]) -> list[
 
     def work(world: World) -> list[float]:
         mine = [np.array_split(array, size)[world.rank] for array in arrays]
-        return sums.totals(world, Blocks(2), mine)[0]
+        return sums.totals(world, Blocks(2), mine)
 
     everybody = ranks(size, work)
     np.testing.assert_array_equal(everybody, [everybody[0]] * size)
@@ -66,8 +66,39 @@ def test_values_that_are_not_finite(ranks: Ranks, values: list[float], expected:
     np.testing.assert_array_equal(found, [expected, 15])
 
 
-@pytest.mark.parametrize("arrays", [[], [np.ones(3, np.float32)]])
-def test_exact_numbers_ride_along(ranks: Ranks, arrays: list[NDArray[np.float32]]) -> None:
-    """Sums of weights need no grid, and come back with and without arrays beside them."""
-    found = ranks(3, lambda world: sums.totals(world, Blocks(1), arrays, np.array([world.rank, 0.5])))
-    assert [exact.tolist() for _, exact in found] == [[3, 1.5]] * 3
+@pytest.mark.parametrize("count", [0, 2])
+def test_exact_numbers_ride_along(ranks: Ranks, count: int) -> None:
+    """Sums of weights need no grid, and come back with and without sums beside them, from ranks without rows too."""
+
+    def work(world: World) -> tuple[list[float], list[float]]:
+        rows = [0, ROWS + 1, 3][world.rank]
+
+        def of_block(block: slice) -> tuple[list[NDArray[np.float32]], NDArray[np.float64]]:
+            size = block.stop - block.start
+            return [np.ones(size, np.float32)] * count, np.array([[size, size / 2]])
+
+        found, exact = sums.Sums(world, Blocks(1), count).totals(of_block, rows)
+        return found, exact.tolist()
+
+    rows = ROWS + 4
+    assert ranks(3, work) == [([rows] * count, [rows, rows / 2])] * 3
+
+
+def test_sums_do_not_depend_on_those_before(random: np.random.Generator, ranks: Ranks) -> None:
+    """Whatever grid the time before left, larger, smaller or none, the sums are those of a first time."""
+    scales = [1.0, 1.0, 2.0**30, 1.0, 2.0**-30, np.inf, 1.0, np.nan, 0.0, 1.0]
+    values = random.standard_normal(ROWS // 8).astype(np.float32)
+
+    def work(world: World) -> tuple[list[float], list[float]]:
+        mine, again = np.array_split(values, world.size)[world.rank], sums.Sums(world, Blocks(2), 1)
+        with np.errstate(invalid="ignore"):
+            scaled = [mine * np.float32(scale) for scale in scales]
+        first = [sums.totals(world, Blocks(2), [array])[0] for array in scaled]
+        later = [
+            again.totals(lambda rows, array=array: ([array[rows]], np.empty(0)), array.size)[0][0]  # type: ignore[misc]  # mypy gives no type to a lambda with defaults
+            for array in scaled
+        ]
+        return first, later
+
+    for first, later in ranks(3, work):
+        np.testing.assert_array_equal(later, first)
