@@ -81,6 +81,9 @@ class Children:
 
     def __init__(self) -> None:
         self._running: dict[int, asyncio.Future[int]] = {}
+        self._others = set(
+            psutil.Process().children()
+        )  # of whoever calls `treering.local` in a process of its own
         _adopt_orphans()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
@@ -126,9 +129,9 @@ class Children:
                 os.killpg(pid, signal.SIGKILL)
 
     async def end_descendants(self, seconds: float) -> bool:
-        """SIGKILL what is left below this process, in sessions of its own too; False if some outlives it."""
+        """SIGKILL what is left below this process since it has children here; False if some outlives it."""
         deadline = time.monotonic() + seconds
-        while left := psutil.Process().children(recursive=True):
+        while left := self._descendants():
             if time.monotonic() > deadline:
                 return False
             for process in left:
@@ -137,6 +140,14 @@ class Children:
             await asyncio.sleep(_POLL)
             self._reap()
         return True
+
+    def _descendants(self) -> list[psutil.Process]:
+        """In sessions of their own too; orphans have become children."""
+        found = []
+        for child in set(psutil.Process().children()) - self._others:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += [child, *child.children(recursive=True)]
+        return found
 
     async def all_ended(self, seconds: float) -> bool:
         """Wait for every child; False when some are left after `seconds`."""

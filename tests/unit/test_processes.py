@@ -240,6 +240,26 @@ def test_descendants_end_in_whatever_session_they_are() -> None:
     """) == [True, True]
 
 
+def test_processes_of_the_caller_are_left_alone() -> None:
+    """What a program had started before it ran a job in itself goes on, with what that started."""
+    assert _run("""
+    def alive(process):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+    async def main():
+        before = psutil.Popen(["sh", "-c", "sleep 1000; true"])
+        await until(lambda: before.children())
+        (below,) = before.children()
+        children = Children()
+        _, ended = children.start(["sleep", "1000"], os.environ)
+        done = await children.end_descendants(30), await ended, alive(before), alive(below)
+        below.kill()
+        before.kill()
+        return done
+    run(main)
+    """) == [True, -9, True, True]
+
+
 def test_a_child_gives_way_if_asked_to() -> None:
     """Its niceness and its score for the kernel's choice of a victim are raised, and inherited; others' are not."""
     ours, plain, way = _run("""
