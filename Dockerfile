@@ -48,6 +48,7 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /sou
 # The commands get a folder that no pip ever writes to: sagemaker-training installs a `train` as well, and
 # whichever package came last would win in a shared one.
 COPY --chmod=755 scripts/entrypoint.sh /staged/opt/treering/bin/entrypoint
+COPY scripts/bash_env.sh /staged/opt/treering/bin/bash_env
 RUN cd /staged/opt/treering && mv venv/bin/train venv/bin/treering bin/ && rmdir venv/bin
 
 # --- The image ---------------------------------------------------------------------------------------
@@ -58,7 +59,9 @@ RUN apt-get update -q \
 COPY --from=dependencies /opt/treering /opt/treering
 COPY --from=package /staged/ /
 # Log lines come out as they are written; nothing is written beside the code, whose root may be read-only.
-ENV PATH=/opt/treering/bin:/opt/treering/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+# SDK v3 puts bash and a script of its own in the place of our entry point: bash reads BASH_ENV before it.
+ENV BASH_ENV=/opt/treering/bin/bash_env \
+    PATH=/opt/treering/bin:/opt/treering/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 ENTRYPOINT ["/opt/treering/bin/entrypoint"]

@@ -7,14 +7,14 @@ HOSTS ?= 2
 XGBOOST ?= cpu
 export XGBOOST XGBOOST_VERSION
 IMAGE ?= treering:$(XGBOOST)
-TESTS ?= tests/unit tests/mpi tests/fuzz tests/image
+TESTS ?= tests/unit tests/mpi tests/fuzz tests/serving tests/image
 ARGS ?=
 EXAMPLES ?= 5000
 
 BIN := .venv/bin
 WITH_ENGINE := scripts/docker_engine.sh run
 
-.PHONY: help setup demo test test-image test-sdk test-fault lint lock image push image-size bench-startup bench-exact invariance faults fuzz clean
+.PHONY: help setup demo test test-image test-sdk test-fault lint lock image push image-size bench-startup bench-exact bench-strategies invariance faults fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ invariance: setup ## train each of 26 cases in several layouts and count its mod
 
 bench-exact: setup ## measure what exactness costs: quality, time per round, time to build the matrix
 	@$(BIN)/python -m benchmarks.exact $(ARGS)
+
+bench-strategies: setup ## measure the three strategies: quality, bytes, seconds (ARGS=--quick; root on Linux)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.strategies --flights "$$(scripts/flights.sh)" $(ARGS)
 
 bench-startup: setup ## measure process start to first round, and last round to exit
 	@$(BIN)/python benchmarks/startup.py $(ARGS)

@@ -85,7 +85,7 @@ class Bench:
     def _write(self, files: Sequence[File], layout: Layout, folder: Path) -> None:
         folder.mkdir()
         names = ["label", *(f"f{number}" for number in range(self.data.features.shape[1]))]
-        columns = [_column(self.data, number) for number in range(self.data.features.shape[1])]
+        columns = [column(self.data, number) for number in range(self.data.features.shape[1])]
         table = pa.table([pa.array(self.data.label), *columns], names=names)
         for file in files:
             path, rows = folder / f"{file.name}.{layout.format}", table.take(file.rows)
@@ -95,7 +95,7 @@ class Bench:
                 parquet.write_table(rows, path, row_group_size=max(1, rows.num_rows // 20))
 
 
-def _column(data: Data, number: int) -> pa.Array:
+def column(data: Data, number: int) -> pa.Array:
     """A feature column as files have it: numbers, or text."""
     values = pa.array(data.features[:, number], from_pandas=True)
     if number not in data.categories:

@@ -11,13 +11,14 @@ find "$packages" -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -
   -o -name '*.hpp' -o -name '*.cc' -o -name '*.a' \) -delete
 rm -r "$packages/pyarrow/include"
 
-# Arrow's RPC (Flight) and S3 client: the data lies in /opt/ml/input. pyarrow.fs tries both and does without.
-rm "$packages"/pyarrow/*arrow_flight* "$packages"/pyarrow/_flight* "$packages"/pyarrow/libarrow_python_flight* \
-  "$packages"/pyarrow/libarrow_s3* "$packages"/pyarrow/_s3fs*
+# Arrow's RPC (Flight), which nothing imports by itself. Its S3 client stays: it fetches the code of scripts.
+rm "$packages"/pyarrow/*arrow_flight* "$packages"/pyarrow/_flight* "$packages"/pyarrow/libarrow_python_flight*
 # A wheel has no symbolic links, so these libraries are there thrice; the loader asks for lib*.so.N alone.
 find "$packages/pyarrow" -name 'libarrow_python*.so' -delete
 find "$packages/pyarrow" -name 'libarrow_python*.so.*.*.*' -delete
 
 # MPI's launchers, compilers and second ABI: a host starts its own ranks, and mpi4py loads libmpi.so.12.
 rm -r include
+# pip is there for the requirements of scripts, as `python -m pip`; nobody else is invited to install.
+rm bin/pip*
 rm -f bin/mpi* bin/hydra_* lib/libmpi_abi* "$packages"/mpi4py/MPI.openmpi.*

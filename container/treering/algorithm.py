@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -28,14 +29,21 @@ from treering.cluster import Cluster
 from treering.progress import Progress
 from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
 from treering.shard import Place
+from treering.strategies import alone, averaged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
     import xgboost as xgb
 
     from treering.categories import Categories
+    from treering.checkpoint_folder import CheckpointFolder
     from treering.hyperparameters import Hyperparameters
-    from treering.job import JobConfig
+    from treering.job import JobConfig, Resources
     from treering.paths import Paths
+    from treering.preparation import Binned
+    from treering.shard import Shard
     from treering.training import Trained
     from treering.warm_start import WarmStart
     from treering.world import World
@@ -56,40 +64,95 @@ def run(
         When files or folders are not as they should be.
     """
     progress = progress or Progress()
-    threads = chosen.nthread or int(os.environ.get(THREADS_VARIABLE, "1"))
-    pa.set_cpu_count(threads)
-    place = _place(world, config)
+    pa.set_cpu_count(threads(chosen))
+    place = place_of(world, config.resources, threads(chosen))
     folder = checkpoints.open_folder(world, paths)
     schema.agree_settings(world, place.host, settings(chosen))
     agreed = schema.agree_channels(world, place.host, config.channels)
     given = agreed.pop("model", None)
     support.check(world, chosen, given)
+    averaged.check(chosen, given)
     start = None
     if given is not None:
         start = warm_start.read(world, given, paths.channel(given.name))
         start.check_task(chosen)
     progress.phase("loading")
     shards = inputs.load(world, place, agreed, chosen, paths, start, progress)
+    with boosted(world, shards, chosen, progress, start=start, folder=folder) as (trained, model):
+        progress.phase("saving")
+        is_saved = chosen.save_model_on_termination or not trained.interrupted
+        if world.rank == 0 and is_saved:
+            scores = ", ".join(f"{name} {value:.5f}" for name, value in trained.scores.items())
+            log.info("%d rounds, %s", trained.rounds, scores)
+            write(model, paths.model / artifacts.MODEL_NAME)
+        world.barrier()  # nobody leaves before the model is on disk
+    if trained.interrupted:
+        progress.stopped(trained.what_is_kept(model=is_saved), saved_model=is_saved)
+
+
+@contextlib.contextmanager
+def boosted(
+    world: World,
+    shards: Mapping[str, Shard],
+    chosen: Hyperparameters,
+    progress: Progress,
+    *,
+    start: WarmStart | None = None,
+    folder: CheckpointFolder | None = None,
+    binned: Binned | None = None,
+) -> Iterator[tuple[Trained, xgb.Booster]]:
+    """Train on rows that are loaded; what comes of it, and as a model to save, is there within XGBoost's ring.
+
+    Parameters
+    ----------
+    world
+        All ranks.
+    shards
+        This rank's rows by channel, train first, as `inputs.suited` leaves them.
+    chosen, progress
+        The job.
+    start
+        The model to go on from.
+    folder
+        Where checkpoints go; None keeps none.
+    binned
+        What is binned of the shards already.
+
+    Raises
+    ------
+    UserError
+        When the data does not suit the objective, or a checkpoint is another run's.
+    PlatformError
+        When a checkpoint cannot be written.
+    """
     progress.phase("matrix")
-    prepared = preparation.prepare(world, shards, chosen, threads, start)
+    prepared = preparation.prepare(world, shards, chosen, threads(chosen), start, binned)
     if world.rank == 0:
         named = ", ".join(f"{name}={value}" for name, value in prepared.parameters.items())
         log.info("parameters: %s", named)
     on_margins = start if prepared.initial is None else None  # elsewhere XGBoost itself keeps the given trees
     as_model = functools.partial(_as_model, start=on_margins, names=shards["train"].categories)
+    address = os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
+    weights = alone.weights(world, shards["train"]) if averaged.applies(world, chosen) else None
     kept = None
     if folder is not None:
-        identity = run_identity.describe(world, chosen, prepared, shards)
+        identity = dict(run_identity.describe(world, chosen, prepared, shards))
+        if weights is not None:
+            identity["settings"] = {**identity["settings"], **averaged.describe(chosen, weights)}
         kept = checkpoints.Checkpoints(world, folder, chosen, identity, as_model)
-    with collective.communicator(world, os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")):
+    if weights is not None:
+        prepared = alone.prepare(world, prepared, shards["train"], address)
+        trained = averaged.train(world, chosen, prepared, weights, progress, kept)
+        yield trained, as_model(trained.booster)
+        return
+    with collective.communicator(world, address):
         trained = training.train(world, chosen, prepared, progress, kept)
-        progress.phase("saving")
-        is_saved = chosen.save_model_on_termination or not trained.interrupted
-        if world.rank == 0 and is_saved:
-            _save(trained, as_model(trained.booster), paths)
-        world.barrier()  # nobody leaves before the model is on disk
-    if trained.interrupted:
-        progress.stopped(trained.what_is_kept(model=is_saved), saved_model=is_saved)
+        yield trained, as_model(trained.booster)
+
+
+def threads(chosen: Hyperparameters) -> int:
+    """Cores that this rank may keep busy."""
+    return chosen.nthread or int(os.environ.get(THREADS_VARIABLE, "1"))
 
 
 def settings(chosen: Hyperparameters) -> dict[str, object]:
@@ -100,10 +163,10 @@ def settings(chosen: Hyperparameters) -> dict[str, object]:
     return settings
 
 
-def _place(world: World, config: JobConfig) -> Place:
-    resources = config.resources
+def place_of(world: World, resources: Resources, threads: int) -> Place:
+    """Where this rank stands among the hosts, and how many cores it has."""
     cluster = Cluster.of(resources.hosts, resources.current_host, resources.interface, {})
-    return Place(cluster.hosts, cluster.me, world.size // len(cluster.hosts))
+    return Place(cluster.hosts, cluster.me, world.size // len(cluster.hosts), threads)
 
 
 def _as_model(booster: xgb.Booster, start: WarmStart | None, names: Categories) -> xgb.Booster:
@@ -115,10 +178,8 @@ def _as_model(booster: xgb.Booster, start: WarmStart | None, names: Categories) 
     return booster
 
 
-def _save(trained: Trained, model: xgb.Booster, paths: Paths) -> None:
+def write(model: xgb.Booster, path: Path) -> None:
+    """Write a model durably; raises PlatformError when it cannot be."""
     content = bytes(model.save_raw("ubj"))
-    path = paths.model / artifacts.MODEL_NAME
     artifacts.write(path, content)
-    scores = ", ".join(f"{name} {value:.5f}" for name, value in trained.scores.items())
-    digest = hashlib.sha256(content).hexdigest()
-    log.info("%d rounds, %s; %s: %d bytes, sha256 %s", trained.rounds, scores, path, len(content), digest)
+    log.info("%s: %d bytes, sha256 %s", path, len(content), hashlib.sha256(content).hexdigest())

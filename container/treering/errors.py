@@ -22,6 +22,22 @@ class PlatformError(TreeringError):
     """Raised when what surrounds the job (mounts, config files, disk) is not as SageMaker promises."""
 
 
+class ScriptError(TreeringError):
+    """Raised when the user's own program fails.
+
+    Parameters
+    ----------
+    sentence
+        Where, and with what.
+    details
+        Its traceback, without what is not the user's.
+    """
+
+    def __init__(self, sentence: str, details: str = "") -> None:
+        super().__init__(sentence)
+        self.details = details
+
+
 class RingError(TreeringError):
     """Raised when hosts cannot find, reach or agree with each other.
 
@@ -100,10 +116,10 @@ class Failure:
         """Describe an exception raised on `host`; anything unforeseen keeps its traceback."""
         details = "".join(traceback.format_exception(error))
         match error:
-            case UserError():
-                return cls(Kind.USER, host, str(error))
-            case PlatformError():
-                return cls(Kind.PLATFORM, host, str(error))
+            case UserError() | PlatformError():
+                return cls(Kind.USER if isinstance(error, UserError) else Kind.PLATFORM, host, str(error))
+            case ScriptError():
+                return cls(Kind.INTERNAL, host, str(error), error.details)
             case PeerLostError():
                 return cls(Kind.PEER, host, str(error), details)
             case RingError():

@@ -7,20 +7,19 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
-from scipy import sparse
-
 from treering import queries, schema, shard, tasks
 from treering.errors import UserError
 from treering.readers import formats
 from treering.readers.roles import Roles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from treering.hyperparameters import Hyperparameters
     from treering.job import Channel
     from treering.paths import Paths
     from treering.progress import Progress
+    from treering.readers.batch import Reader
     from treering.shard import Place, Shard
     from treering.warm_start import WarmStart
     from treering.world import World
@@ -37,6 +36,13 @@ def roles(chosen: Hyperparameters) -> Roles:
         weight=chosen.weight_column,
         group=chosen.group_column,
         base_margin=None if margins is None else ",".join(margins),
+    )
+
+
+def reader(channel: Channel, chosen: Hyperparameters) -> Callable[[Sequence[str]], Reader]:
+    """What gives the reader for a channel with these file names."""
+    return functools.partial(
+        formats.reader_for, channel.content_type, csv_weights=chosen.csv_weights, roles=roles(chosen)
     )
 
 
@@ -79,37 +85,40 @@ def load(
             place,
             channel,
             paths.channel(channel.name),
-            functools.partial(
-                formats.reader_for,
-                channel.content_type,
-                csv_weights=chosen.csv_weights,
-                roles=roles(chosen),
-            ),
+            reader(channel, chosen),
             shards["train"].categories if shards else known,
             progress,
             is_train=not shards,
         )
-        loaded = _suited(world, loaded, chosen, channel.name)
+        loaded = suited(world, loaded, chosen, channel.name)
         if shards:
-            loaded = _aligned(shards["train"], loaded, channel.name)
+            loaded = aligned(shards["train"], loaded, channel.name)
         elif start is not None:
             start.check_columns(loaded.columns)
         if start is not None and not chosen.one_host_only:
             loaded = dataclasses.replace(loaded, base_margin=start.margins(loaded))
         shards[name] = loaded
-        if world.rank == 0:
-            size = f" and {loaded.columns.count} columns" if name == "train" else ""
-            log.info("%s matrix has %d rows%s", name.capitalize(), loaded.total_rows, size)
+        tell_size(world, name, loaded)
     return shards
 
 
-def _suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) -> Shard:
-    """The rows as the objective and the metrics take them."""
+def tell_size(world: World, name: str, loaded: Shard) -> None:
+    """Print the line of AWS's image, once a job."""
+    if world.rank == 0:
+        size = f" and {loaded.columns.count} columns" if name == "train" else ""
+        log.info("%s matrix has %d rows%s", name.capitalize(), loaded.total_rows, size)
+
+
+def suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) -> Shard:
+    """The rows as the objective and the metrics take them: `loaded` itself where that is so; collective.
+
+    Raises UserError when labels, queries or weights do not suit them.
+    """
     labels = schema.agree_labels(world, loaded.label)
     schema.check_labels(labels, chosen, channel)
     ranked = {"ndcg", "map", "pre"}.intersection(map(tasks.base_name, chosen.eval_metrics))
     if not ranked and not chosen.objective.startswith("rank:"):
-        loaded = dataclasses.replace(loaded, group=None)
+        loaded = loaded if loaded.group is None else dataclasses.replace(loaded, group=None)
     elif loaded.group is not None:
         loaded = queries.gather(world, loaded, channel)
         queries.check_weights(world, loaded, channel)
@@ -121,15 +130,10 @@ def _suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) 
     upper = None
     if chosen.objective == "survival:aft":  # without upper bounds, every end is known
         upper = loaded.label if loaded.label_upper is None else loaded.label_upper
-    return dataclasses.replace(loaded, label_upper=upper)
+    return loaded if loaded.label_upper is upper else dataclasses.replace(loaded, label_upper=upper)
 
 
-def _aligned(train: Shard, other: Shard, channel: str) -> Shard:
-    """Another channel with the training columns; sparse rows may use fewer of them."""
-    features = other.features
-    columns = schema.same_columns(train.columns, other.columns, channel, sparse=sparse.issparse(features))
-    if sparse.issparse(features):
-        narrow = sparse.csr_array(features)
-        shape = (other.rows, columns.count)
-        features = sparse.csr_array((narrow.data, narrow.indices, narrow.indptr), shape=shape)
-    return dataclasses.replace(other, columns=columns, features=features)
+def aligned(train: Shard, other: Shard, channel: str) -> Shard:
+    """Another channel with the training columns, of which sparse rows may use fewer; else raises UserError."""
+    columns = schema.same_columns(train.columns, other.columns, channel, sparse=other.features.is_sparse)
+    return dataclasses.replace(other, columns=columns, features=other.features.widened(columns.count))

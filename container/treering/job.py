@@ -84,11 +84,11 @@ def read(paths: Paths, environ: Mapping[str, str]) -> JobConfig:
     except PlatformError as error:
         problems.append(error)
     try:
-        hyperparameters = _read_object(paths.hyperparameters, optional=True)
+        hyperparameters = read_object(paths.hyperparameters, optional=True)
     except PlatformError as error:
         problems.append(UserError(str(error)))
     try:
-        channels, faults = _read_channels(_read_object(paths.input_data_config, optional=True))
+        channels, faults = _read_channels(read_object(paths.input_data_config, optional=True))
         problems += map(UserError, faults)
     except PlatformError as error:
         problems.append(error)
@@ -106,7 +106,7 @@ def read_resources(paths: Paths) -> Resources:
     PlatformError
         When the file is missing or malformed, or one of the two keys is.
     """
-    found = _read_object(paths.resource_config)
+    found = read_object(paths.resource_config)
     hosts, current = found.get("hosts"), found.get("current_host")
     if not isinstance(hosts, list) or not hosts or not all(isinstance(host, str) for host in hosts):
         raise PlatformError(f"{paths.resource_config}: 'hosts' has to be a list of names, found {hosts!r}")
@@ -128,7 +128,7 @@ def job_name(resources: Resources, environ: Mapping[str, str]) -> str:
     return f"unnamed-{digest.hexdigest()[:12]}"
 
 
-def _read_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
+def read_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
     """A JSON object; {} for a missing file that may be missing. Raises PlatformError with line and column."""
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))

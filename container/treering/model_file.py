@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xgboost as xgb
 
 from treering.errors import UserError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 type Document = dict[str, Any]
 """A saved model; the fields are those of XGBoost's ``doc/model.schema``, numbers outside arrays are strings."""
+
+type Round = list[tuple[int, Document]]
+"""The trees of a round, each behind the number of the output that it adds to."""
 
 
 def take_apart(booster: xgb.Booster) -> Document:
@@ -49,27 +56,50 @@ def append(first: xgb.Booster, second: xgb.Booster) -> xgb.Booster:
     UserError
         When the two do not fit together: dropout weighs earlier trees anew, and forests of two sizes do not mix.
     """
-    whole, tail = take_apart(first), take_apart(second)
-    trees, more = _trees(whole), _trees(tail)
-    if "weight_drop" in trees or "weight_drop" in more:
+    whole = take_apart(first)
+    given, more = trees(whole), trees(take_apart(second))
+    if "weight_drop" in given or "weight_drop" in more:
         raise UserError("a model with dropout (booster=dart) cannot be trained on; give a gbtree model")
-    size, sizes = "num_parallel_tree", [each["gbtree_model_param"] for each in (more, trees)]
+    size, sizes = "num_parallel_tree", [each["gbtree_model_param"] for each in (more, given)]
     if sizes[0][size] != sizes[1][size]:
         raise UserError(
             f"{size} is {sizes[0][size]}, but the model to train on has {sizes[1][size]}; give the same"
         )
-    count = len(trees["trees"])
-    for number, tree in enumerate(more["trees"], count):
-        tree["id"] = number
-    trees["trees"] += more["trees"]
-    trees["tree_info"] += more["tree_info"]
-    rounds = trees["iteration_indptr"]
-    rounds += [rounds[-1] + end for end in more["iteration_indptr"][1:]]
-    trees["gbtree_model_param"]["num_trees"] = str(len(trees["trees"]))
+    hold(given, [*rounds(given), *rounds(more)])
     return put_together(whole)
 
 
-def _trees(document: Document) -> Document:
+def concatenate(parts: Iterable[xgb.Booster]) -> xgb.Booster:
+    """A model of the rounds of all parts, one after the other; at least one part.
+
+    Each part has to have been trained on the margins of those before it, with the same parameters, which is not
+    checked. Everything but the trees is that of the first.
+    """
+    documents = [take_apart(part) for part in parts]
+    hold(trees(documents[0]), [each for document in documents for each in rounds(trees(document))])
+    return put_together(documents[0])
+
+
+def rounds(model: Document) -> Iterator[Round]:
+    """The rounds of a model's trees (see `trees`), in order."""
+    every = list(zip(model["tree_info"], model["trees"], strict=True))
+    return (every[start:end] for start, end in itertools.pairwise(model["iteration_indptr"]))
+
+
+def hold(model: Document, rounds: Iterable[Round]) -> None:
+    """Make these the rounds of a model's trees."""
+    listed = list(rounds)
+    every = [each for of_round in listed for each in of_round]
+    for number, (_, tree) in enumerate(every):
+        tree["id"] = number
+    model["tree_info"] = [output for output, _ in every]
+    model["trees"] = [tree for _, tree in every]
+    model["iteration_indptr"] = [0, *itertools.accumulate(map(len, listed))]
+    model["gbtree_model_param"]["num_trees"] = str(len(every))
+
+
+def trees(document: Document) -> Document:
+    """The part of a model that has its trees; of a linear model, its weights."""
     model: Document = document["learner"]["gradient_booster"]["model"]
     return model
 
@@ -92,3 +122,10 @@ def kind(booster: xgb.Booster) -> dict[str, str]:
     if "gbtree_model_param" in grown:
         found["num_parallel_tree"] = grown["gbtree_model_param"]["num_parallel_tree"]
     return found
+
+
+def base_score(booster: xgb.Booster) -> list[float]:
+    """As XGBoost takes it: before the objective's transformation is undone, one for each output."""
+    config = json.loads(booster.save_config())
+    text = config["learner"]["learner_model_param"]["base_score"]
+    return [float(each) for each in text.strip("[]").split(",")]

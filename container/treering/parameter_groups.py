@@ -389,7 +389,14 @@ class Ring(Group):
         value="auto",
         allowed="auto, true, false",
     )
-    strategy: Literal["allreduce"] = option("How ranks share the work.", value="allreduce")
+    strategy: Literal["allreduce", "ensemble", "parameter_server"] = option(
+        "How ranks share the work: one tree of all rows at a time (`allreduce`), a model of each rank's rows, averaged "
+        "at the end (`ensemble`), or averaged every `sync_rounds` rounds (`parameter_server`).",
+        value="allreduce",
+    )
+    sync_rounds: Integer = option(
+        "Rounds that ranks boost alone between two averages, with `strategy=parameter_server`.", value=1, ge=1
+    )
     rendezvous_timeout: float = option("Seconds until every host has joined.", value=900, gt=0)
     heartbeat_interval: float = option("Seconds between two signs of life of a host.", value=2, gt=0)
     lost_timeout: float = option(

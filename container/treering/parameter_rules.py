@@ -198,6 +198,42 @@ def roles(hp: Hyperparameters) -> Iterator[Problem]:
         )
 
 
+def strategy(hp: Hyperparameters) -> Iterator[Problem]:
+    """`strategy=ensemble` and `strategy=parameter_server` average trees grown with `tree_method=hist`, without dropout, and make another model of each layout, which `reproducible=true` forbids; `sync_rounds` needs `strategy=parameter_server`, which excludes `lambdarank_unbiased`."""
+    chosen = f"strategy={hp.strategy}"
+    if "sync_rounds" in hp.given and hp.strategy != "parameter_server":
+        yield Problem(
+            ("sync_rounds", "strategy"), f"sync_rounds needs strategy=parameter_server, not {chosen}"
+        )
+    if hp.strategy == "allreduce":
+        return
+    if hp.one_host_only:
+        yield Problem(
+            ("strategy", "booster", "process_type", "tree_method", "updater"),
+            f"{chosen} averages trees grown with tree_method=hist, so {hp.one_host_only} is not for it; use "
+            "strategy=allreduce",
+        )
+    dropout = [name for name in ("rate_drop", "one_drop") if getattr(hp, name)]
+    if hp.booster == "dart" or dropout:
+        cause = "booster=dart" if hp.booster == "dart" else dropout[0]
+        yield Problem(
+            ("strategy", "booster", *dropout),
+            f"{chosen} cannot average trees that {cause} weighs anew; leave out dropout, or use strategy=allreduce",
+        )
+    if hp.reproducible == "true":
+        yield Problem(
+            ("strategy", "reproducible"),
+            f"reproducible=true, but with {chosen} the model depends on which rows each rank has; use "
+            "strategy=allreduce",
+        )
+    if hp.strategy == "parameter_server" and hp.lambdarank_unbiased:
+        yield Problem(
+            ("strategy", "lambdarank_unbiased"),
+            f"lambdarank_unbiased learns position biases over all rounds, but {chosen} begins anew after each "
+            "average; use strategy=allreduce",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     classes,
     levels,
@@ -212,6 +248,7 @@ RULES: tuple[Rule, ...] = (
     selectors,
     heartbeats,
     roles,
+    strategy,
 )
 
 

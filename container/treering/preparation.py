@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import xgboost as xgb
 
+    from treering.cuts import Cuts
     from treering.hyperparameters import Hyperparameters
     from treering.shard import Shard
     from treering.warm_start import WarmStart
@@ -56,12 +57,29 @@ class Prepared:
         return [self.boosted, *(each.matrix for each in self.scored.values())]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Binned:
+    """What is binned already, so that it can be used again.
+
+    Parameters
+    ----------
+    edges
+        The cuts of the training rows.
+    matrices
+        Channels' rows as they stand in their shards, without weights of columns.
+    """
+
+    edges: Cuts
+    matrices: Mapping[str, xgb.QuantileDMatrix]
+
+
 def prepare(
     world: World,
     shards: Mapping[str, Shard],
     chosen: Hyperparameters,
     threads: int,
     start: WarmStart | None,
+    binned: Binned | None = None,
 ) -> Prepared:
     """Build the matrices of all channels; collective, before XGBoost's ring exists.
 
@@ -76,6 +94,8 @@ def prepare(
         The job, and the cores of this rank.
     start
         The model to go on from.
+    binned
+        Used where it has the bins that the job asks for.
 
     Raises
     ------
@@ -91,7 +111,7 @@ def prepare(
         scored = _scored(world, shards, chosen, threads, parameters, plain)
         return Prepared(plain["train"], scored, None, parameters, start.booster if start else None)
     gradients = _gradients(world, train, chosen, threads, parameters, start)
-    boosted, built = _bin(world, shards, chosen, threads, exact=gradients is not None)
+    boosted, built = _bin(world, shards, chosen, threads, binned, exact=gradients is not None)
     return Prepared(
         boosted, _scored(world, shards, chosen, threads, parameters, built), gradients, parameters
     )
@@ -125,18 +145,29 @@ def _plain(shards: Mapping[str, Shard], chosen: Hyperparameters, threads: int) -
 
 
 def _bin(
-    world: World, shards: Mapping[str, Shard], chosen: Hyperparameters, threads: int, *, exact: bool
+    world: World,
+    shards: Mapping[str, Shard],
+    chosen: Hyperparameters,
+    threads: int,
+    binned: Binned | None,
+    *,
+    exact: bool,
 ) -> tuple[xgb.QuantileDMatrix, Mapping[str, xgb.QuantileDMatrix]]:
     """What to boost and what to evaluate, all against the exact cuts of the training rows of all ranks.
 
     The two differ only on a rank without training rows whose gradients come from outside (`exact`).
     """
     train = shards["train"]
-    sizes = {column: len(names) for column, names in train.categories.items()}
-    edges = cuts.global_cuts(world, train.features, chosen.max_bin, categories=sizes, threads=threads)
+    if binned is None or binned.edges.max_bin != chosen.max_bin:
+        binned = Binned(edges_of(world, train, chosen.max_bin, threads), {})
+    edges = binned.edges
     weights = chosen.column_weights(train.columns.count, train.columns.names)
     bins = matrix.reference(edges, train.columns, threads)
-    evaluated = {name: matrix.build(each, bins, threads, weights) for name, each in shards.items()}
+    known = {} if weights else binned.matrices
+    evaluated = {
+        name: known[name] if name in known else matrix.build(each, bins, threads, weights)
+        for name, each in shards.items()
+    }
     lowest = schema.agree_labels(world, train.label).minimum
     boosted = evaluated["train"]
     if exact and train.rows == 0:
@@ -144,6 +175,12 @@ def _bin(
     for each in (boosted, *evaluated.values()):
         cuts.verify(edges, each)
     return boosted, evaluated
+
+
+def edges_of(world: World, train: Shard, max_bin: int, threads: int) -> Cuts:
+    """The exact cuts of the training rows of all ranks; collective."""
+    sizes = {column: len(names) for column, names in train.categories.items()}
+    return cuts.global_cuts(world, train.features, max_bin, categories=sizes, threads=threads)
 
 
 def _gradients(

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from treering.report import Reporter
 
-SAVES_WHEN_STOPPED: Final = frozenset({"training", "saving"})  # in other phases there is nothing to save
+SAVES_WHEN_STOPPED: Final = frozenset({"training", "scoring", "saving"})  # in others, there is nothing
+SCRIPT: Final = (
+    "the script"  # the phase in which a user's own code runs: it may compute for ever and tell nothing
+)
 _PAUSE = 1.0  # seconds between two words of one rank, but for a new phase
 
 
@@ -83,8 +86,9 @@ class Progress:
     def phase(self, name: str) -> None:
         """Enter the next phase; all ranks enter the same ones in the same order.
 
-        Phases of the built-in job: ``loading``, ``cuts``, ``matrix``, ``training``, ``saving``. Only in
-        the last two does a job that is asked to stop wait for the round and its checkpoint.
+        Phases of the built-in job: ``loading``, ``cuts``, ``matrix``, ``training``, with
+        strategy=ensemble ``scoring``, and ``saving``. From ``training`` on, a job that is asked to stop waits for
+        the round and its checkpoint.
         """
         first = self._position.step == 0
         self._position = Position(self._position.step + 1, name)

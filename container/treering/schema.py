@@ -45,14 +45,20 @@ _ROLES = {
 def agree_channels(world: World, host: str, channels: Mapping[str, Channel]) -> dict[str, Channel]:
     """The job's channels by what they are for, in the order of the log line: train, validation, test, model.
 
-    They are those of all hosts, as a channel may be limited to some of them.
-
     Raises
     ------
     UserError
         When there is no train channel, two for one purpose, or one that would be ignored in silence.
     PlatformError
         When two hosts are told different things about a channel.
+    """
+    return _by_role(channels_of_all(world, host, channels))
+
+
+def channels_of_all(world: World, host: str, channels: Mapping[str, Channel]) -> dict[str, Channel]:
+    """The channels of all hosts by name, as one may be limited to some of them; collective.
+
+    Raises PlatformError when two hosts are told different things about a channel.
     """
     everybody = world.allgather([host, [dataclasses.asdict(channel) for channel in channels.values()]])
     agreed: dict[str, tuple[str, Channel]] = {}
@@ -64,7 +70,7 @@ def agree_channels(world: World, host: str, channels: Mapping[str, Channel]) -> 
                     f"inputdataconfig.json describes channel {channel.name} differently: {first} on "
                     f"{first_host}, {channel} on {where}"
                 )
-    return _by_role({name: channel for name, (_, channel) in agreed.items()})
+    return {name: channel for name, (_, channel) in agreed.items()}
 
 
 def _by_role(channels: Mapping[str, Channel]) -> dict[str, Channel]:

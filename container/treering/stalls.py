@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from treering.errors import Failure, Kind
+from treering.progress import SCRIPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +25,8 @@ def find(signs: Mapping[str, Sequence[Signs]], timeout: float) -> Failure | None
         Of every running rank, by host; ranks that ended well are left out.
     timeout
         Seconds without movement that are a stall. A rank that computes moves; but one that has told where
-        it is before, and then only computes, is taken for an endless loop after `ALONE` times as long.
+        it is before, and then only computes, is taken for an endless loop after `ALONE` times as long, but
+        in a user's script.
     """
     ranks = [(host, each) for host, those in signs.items() for each in those]
     if not ranks or any(_moves(each, timeout) for _, each in ranks):
@@ -39,7 +41,8 @@ def find(signs: Mapping[str, Sequence[Signs]], timeout: float) -> Failure | None
 
 
 def _moves(signs: Signs, timeout: float) -> bool:
-    loops = signs.reports and signs.silent > ALONE * timeout
+    is_ours = signs.reports and signs.position.phase != SCRIPT
+    loops = is_ours and signs.silent > ALONE * timeout
     return signs.still <= timeout and not loops
 
 

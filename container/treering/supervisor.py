@@ -7,10 +7,12 @@ stays responsive while ranks compute.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from treering.paths import Paths
 from treering.processes import Children
 from treering.ranks import Rank
 from treering.rendezvous import Coordinator
+from treering.script import program
 from treering.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,11 +48,16 @@ def run(launch: Launch) -> int:
 
 
 def train() -> int:
-    """What the image runs: read who takes part, then `run` the built-in rank program."""
+    """What the image runs: read who takes part, then `run` the built-in rank program, or the job's own."""
     paths = Paths.from_environment()
+    scratch = contextlib.ExitStack()
     try:
         resources = job.read_resources(paths)
         cluster = Cluster.of(resources.hosts, resources.current_host, resources.interface, os.environ)
+        module = "treering.worker"
+        if program.find(paths, os.environ) is not None:
+            module = "treering.script.runner"
+            os.environ[program.SCRATCH_VARIABLE] = _scratch_folder(scratch)
     except TreeringError as error:
         logs.to_stdout("treering")
         failure = Failure.of(error, "this host")
@@ -59,8 +67,21 @@ def train() -> int:
     logs.to_stdout(cluster.me)
     settings = Settings.read(paths, os.environ)
     name = job.job_name(resources, os.environ)
-    command = (sys.executable, "-m", "treering.worker")
-    return run(Launch(name, cluster, settings, paths, command, reports_done=True))
+    command = (sys.executable, "-m", module)
+    with scratch:
+        return run(Launch(name, cluster, settings, paths, command, reports_done=True))
+
+
+def _scratch_folder(stack: contextlib.ExitStack) -> str:
+    """A folder for what this host's ranks unpack and install, gone with the job; raises PlatformError."""
+    try:
+        return stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="treering-", ignore_cleanup_errors=True)
+        )
+    except OSError as error:
+        raise PlatformError(
+            f"there is no folder for temporary files: {error}; mount /tmp writable"
+        ) from error
 
 
 class _Supervisor:

@@ -122,7 +122,7 @@ def train(
     while not (interrupted or stopping.is_over or len(history) >= chosen.num_round):
         iteration = len(history)
         with _told_as_lost_peer(world, iteration):
-            _boost(booster, prepared, iteration)
+            boost(booster, prepared, iteration)
             if iteration == 0 and restorable:
                 # It changes the bytes of models with several outputs. Done once in every run, it leaves no byte in
                 # which one that goes on from a checkpoint could differ; done in each round, it would be slow.
@@ -133,7 +133,7 @@ def train(
         stopping.note(history[-1])
         progress.advance(len(history), chosen.num_round, "rounds")
         done = stopping.is_over or len(history) == chosen.num_round
-        interrupted = not done and _any_host_is_to_stop(world, progress)
+        interrupted = not done and any_host_is_to_stop(world, progress)
         is_due = done or interrupted or (checkpoints is not None and checkpoints.is_due(len(history)))
         if checkpoints is not None and restorable and is_due:
             written = checkpoints.save(booster, history)
@@ -176,7 +176,7 @@ def _result(
     return Trained(booster, rounds, history[rounds - 1], interrupted, checkpoint)
 
 
-def _any_host_is_to_stop(world: World, progress: Progress) -> bool:
+def any_host_is_to_stop(world: World, progress: Progress) -> bool:
     """Whether any rank was asked to stop, which may reach hosts at different times; collective."""
     return bool(world.allreduce(np.array([progress.stop_requested()], np.int64), "max")[0])
 
@@ -191,7 +191,8 @@ def _told_as_lost_peer(world: World, iteration: int) -> Iterator[None]:
         raise PeerLostError(f"round {iteration} failed in XGBoost: {_last_line(error)}") from error
 
 
-def _boost(booster: xgb.Booster, prepared: Prepared, iteration: int) -> None:
+def boost(booster: xgb.Booster, prepared: Prepared, iteration: int) -> None:
+    """Add one round, on the margins that XGBoost keeps; collective where the gradients or XGBoost's ring are."""
     if prepared.gradients is None:
         booster.update(prepared.boosted, iteration)
         return

@@ -14,7 +14,6 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from treering import artifacts, channels, model_file
 from treering.errors import UserError
@@ -116,9 +115,7 @@ class WarmStart:
     @property
     def base_score(self) -> list[float]:
         """As XGBoost takes it: before the objective's transformation is undone, one for each output."""
-        config = json.loads(self.booster.save_config())
-        text = config["learner"]["learner_model_param"]["base_score"]
-        return [float(each) for each in text.strip("[]").split(",")]
+        return model_file.base_score(self.booster)
 
     def check_task(self, chosen: Hyperparameters) -> None:
         """Raise UserError when the model was made for something else than the hyperparameters ask for."""
@@ -161,24 +158,22 @@ class WarmStart:
         NDArray
             float32, shape (rows,) or (rows, outputs).
         """
-        given, parts = shard.base_margin, []
-        for start in range(0, max(shard.rows, 1), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            features = shard.features[rows]
-            if not sparse.issparse(features):
-                features = np.ascontiguousarray(features)
-            if not features.shape[0]:  # XGBoost predicts nothing for no rows, not even a shape
-                outputs = self.booster.inplace_predict(
-                    np.full((1, shard.columns.count), np.nan, np.float32), predict_type="margin"
-                )
-                return np.empty((0, *outputs.shape[1:]), np.float32)
+        given, parts, start = shard.base_margin, [self._no_margins(shard.columns.count)], 0
+        for features in shard.features.row_blocks(_ROWS_AT_ONCE):
+            rows = slice(start, start + features.shape[0])
             margin = None if given is None else given[rows]
             parts.append(
                 self.booster.inplace_predict(
                     features, predict_type="margin", base_margin=margin, validate_features=False
                 )
             )
+            start = rows.stop
         return np.concatenate(parts)
+
+    def _no_margins(self, columns: int) -> NDArray[np.float32]:
+        """What no rows have; XGBoost predicts nothing for them, not even a shape."""
+        one = np.full((1, columns), np.nan, np.float32)
+        return np.asarray(self.booster.inplace_predict(one, predict_type="margin"))[:0]
 
     def extended(self, booster: xgb.Booster) -> xgb.Booster:
         """The model with the rounds of `booster` after its own."""

@@ -29,10 +29,11 @@ def main() -> NoReturn:
     run_rank(_train)
 
 
-def run_rank(work: Callable[[Paths, JobConfig, Progress], None]) -> NoReturn:
+def run_rank(work: Callable[[Paths, JobConfig, Progress], None], *, is_script: bool = False) -> NoReturn:
     """Do `work` as one rank, tell its end, and leave hard: an ordinary exit could wait for peers that are gone.
 
-    Whatever ends `work` other than by returning, ``SystemExit(0)`` included, ends the job with its reason.
+    Whatever ends `work` other than by returning, ``SystemExit(0)`` included, ends the job with its reason. Where
+    `work` is a user's script, the process's log is left to it.
     """
     faulthandler.enable()
     faulthandler.register(STACK_SIGNAL)  # a rank that hangs is asked where
@@ -41,7 +42,7 @@ def run_rank(work: Callable[[Paths, JobConfig, Progress], None]) -> NoReturn:
     try:
         paths = Paths.from_environment()
         host = job.read_resources(paths).current_host
-        logs.to_stdout(host)
+        logs.to_stdout(host, ours_alone=is_script)
         work(paths, job.read(paths, os.environ), Progress(reporter))
         reporter.done()
         code = 0

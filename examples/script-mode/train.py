@@ -1,10 +1,10 @@
-"""A training script: every host runs it, each on its own rows, and all of them train one model.
+r"""A training script: every host runs it, each on its own rows, and all of them train one model.
 
 Start it as an estimator's ``entry_point``, or on this machine:
 
-    treering local --hosts 2 --output out/script \\
-        --hp sagemaker_program=train.py --hp sagemaker_submit_directory=examples/script-mode \\
-        --channel training=examples/abalone/train --channel validation=examples/abalone/validation \\
+    treering local --hosts 2 --output out/script \
+        --hp sagemaker_program=train.py --hp sagemaker_submit_directory=examples/script-mode \
+        --channel training=examples/abalone/train --channel validation=examples/abalone/validation \
         --content-type text/libsvm --hp max_depth=5 --hp eta=0.2
 """
 
@@ -14,7 +14,10 @@ import argparse
 import os
 
 import numpy as np
+
 import treering
+
+CLOSE = 1.5  # rings
 
 
 def main() -> None:
@@ -35,9 +38,9 @@ def main() -> None:
     # A metric of one's own: each rank looks at its rows, and the counts of all are added up.
     for name, held_out in evals.items():
         error = np.abs(model.predict(held_out) - held_out.get_label())
-        close, count = treering.allreduce([np.count_nonzero(error < 1.5), error.size])
+        close, count = treering.allreduce(np.array([np.sum(error < CLOSE), error.size]))
         if treering.world().rank == 0:
-            print(f"{name}: {close / count:.1%} of {count} abalones are off by less than 1.5 rings")
+            print(f"{name}: {close / count:.1%} of {count} abalones are off by less than {CLOSE} rings")
 
     treering.save(model)
 

@@ -26,6 +26,7 @@ def main(job: dict[str, Any]) -> None:
         hyperparameters=job["hyperparameters"],
         output_path=f"file://{job['folder']}/out",
         sagemaker_session=session,
+        **({"entry_point": "train.py", "source_dir": job["code"]} if job["code"] else {}),
     )
     channels = job["channels"]
     if isinstance(channels, str):  # nothing but an address: the SDK names the channel

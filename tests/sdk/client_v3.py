@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from sagemaker.core.training.configs import Compute, InputData
+from sagemaker.core.training.configs import Compute, InputData, SourceCode
 from sagemaker.train.model_trainer import Mode, ModelTrainer
 
 
@@ -23,6 +23,7 @@ def main(job: dict[str, Any]) -> None:
         compute=Compute(instance_type="local_cpu", instance_count=job["hosts"]),
         hyperparameters=job["hyperparameters"],
         local_container_root=job["folder"],
+        source_code=SourceCode(source_dir=job["code"], entry_script="train.py") if job["code"] else None,
     )
     trainer.train(
         input_data_config=[

@@ -72,12 +72,16 @@ class Ended:
     @property
     def model(self) -> bytes:
         """The model, out of the archive that the SDK names as the job's result."""
+        assert list(self.results) == ["xgboost-model"]
+        return self.results["xgboost-model"]
+
+    @property
+    def results(self) -> dict[str, bytes]:
+        """All files in that archive."""
         where = self.log.rstrip().rpartition("model: file://")[2]
         with tarfile.open(where) as archive:
-            assert archive.getnames() == ["xgboost-model"]
-            content = archive.extractfile("xgboost-model")
-            assert content is not None
-            return content.read()
+            files = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+            return {name: file.read() for name, file in files.items() if file is not None}
 
 
 class Client:
@@ -94,8 +98,9 @@ class Client:
         channels: Mapping[str, Path] | Path,
         hyperparameters: Mapping[str, object],
         content_type: str = "text/libsvm",
+        code: Path | None = None,
     ) -> Running:
-        """Start a job in a folder of its own."""
+        """Start a job in a folder of its own; `code` is a folder whose ``train.py`` is to train."""
         folder = self.folder / f"sdk-{uuid.uuid4().hex[:12]}"  # compose names a project after its folder
         folder.mkdir(parents=True)
         job = {
@@ -107,6 +112,7 @@ class Client:
             else {name: str(path) for name, path in channels.items()},
             "content_type": content_type,
             "hyperparameters": dict(hyperparameters),
+            "code": str(code) if code else None,
         }
         script = HERE / f"client_{self.version}.py"
         return Running((python_of(self.version), str(script), json.dumps(job)), folder)
@@ -117,9 +123,10 @@ class Client:
         channels: Mapping[str, Path] | Path,
         hyperparameters: Mapping[str, object],
         content_type: str = "text/libsvm",
+        code: Path | None = None,
     ) -> Ended:
         """Run a job to its end."""
-        return self.start(hosts, channels, hyperparameters, content_type).wait()
+        return self.start(hosts, channels, hyperparameters, content_type, code).wait()
 
 
 class Running:

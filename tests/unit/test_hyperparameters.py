@@ -266,7 +266,8 @@ CASES = {
     "reproducible": Case(
         {"auto": "auto", "true": "true", "True": "true", "false": "false", "0": "false"}, ("yes", "2", "")
     ),
-    "strategy": _choice("allreduce"),
+    "strategy": _choice("allreduce", "ensemble", "parameter_server"),
+    "sync_rounds": _integer(1, strategy="parameter_server"),
     "rendezvous_timeout": _number("900 0.5", "0 -1"),
     "stall_timeout": _number("600 0 0.5", "-1"),
     "stop_grace": _number("100 0.5", "0 -1"),
@@ -458,6 +459,22 @@ def test_no_consequential_problems() -> None:
         ({"csv_weights": "1", "weight_column": "w"},
          "csv_weights takes the weights from column 1, but weight_column is 'w'; give one"),
         ({"group_column": "q"}, "group_column is for ranking, but the objective is reg:squarederror"),
+        ({"sync_rounds": "5"}, "sync_rounds needs strategy=parameter_server, not strategy=allreduce"),
+        ({"strategy": "ensemble", "sync_rounds": "5"}, "sync_rounds needs strategy=parameter_server, not strategy=ensemble"),
+        ({"strategy": "ensemble", "booster": "gblinear"},
+         "strategy=ensemble averages trees grown with tree_method=hist, so booster=gblinear is not for it; use strategy=allreduce"),
+        ({"strategy": "parameter_server", "process_type": "update", "updater": "refresh"},
+         "strategy=parameter_server averages trees grown with tree_method=hist, so process_type=update is not for it; use strategy=allreduce"),
+        ({"strategy": "ensemble", "tree_method": "approx"},
+         "strategy=ensemble averages trees grown with tree_method=hist, so tree_method=approx is not for it; use strategy=allreduce"),
+        ({"strategy": "ensemble", "booster": "dart"},
+         "strategy=ensemble cannot average trees that booster=dart weighs anew; leave out dropout, or use strategy=allreduce"),
+        ({"strategy": "ensemble", "rate_drop": "0.1"},
+         "strategy=ensemble cannot average trees that rate_drop weighs anew; leave out dropout, or use strategy=allreduce"),
+        ({"strategy": "parameter_server", "reproducible": "true"},
+         "reproducible=true, but with strategy=parameter_server the model depends on which rows each rank has; use strategy=allreduce"),
+        ({"strategy": "parameter_server", "objective": "rank:ndcg", "lambdarank_unbiased": "true"},
+         "lambdarank_unbiased learns position biases over all rounds, but strategy=parameter_server begins anew after each average; use strategy=allreduce"),
         ({"heartbeat_interval": "8"}, "lost_timeout (15 s) has to be at least twice heartbeat_interval (8 s)"),
     ],
 )  # fmt: skip
@@ -485,6 +502,8 @@ def test_rules(raw: dict[str, object], said: str) -> None:
         {"booster": "gblinear", "updater": "shotgun", "max_depth": "3"},
         {"lost_timeout": "4", "heartbeat_interval": "2"},
         {"eta": "0.1", "learning_rate": "0.10"},
+        {"strategy": "ensemble", "objective": "rank:ndcg", "lambdarank_unbiased": "true"},
+        {"strategy": "parameter_server", "sync_rounds": "20", "rate_drop": "0", "reproducible": "false"},
     ],
 )
 def test_what_is_allowed(raw: dict[str, object]) -> None:

@@ -1,0 +1,146 @@
+"""The fault matrix, many times, with the clocks that jobs have by default; and plain XGBoost in its place.
+
+    make faults                                        # 20 runs of each fault, over all its layouts
+    make faults ARGS="--repeats 3 --only docker"       # some of it
+    make faults ARGS=--write                           # the tables into docs/reliability.md
+
+Needs root on Linux, for network namespaces and full disks, and a Docker Engine (`make` brings one up on Debian).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import statistics
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker_engine
+import numpy as np
+from faults import network
+from faults.cases import CASES
+from faults.jobs import make_large
+from faults.run import REAL, Ground, problems, run
+
+from benchmarks import plain_lab
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from faults.case import Case
+    from faults.run import Outcome
+
+_DOC = Path(__file__).parents[1] / "docs" / "reliability.md"
+_HEAD = "| fault | runs | exit codes | seconds: median | worst | as it should | hung | plain XGBoost |"
+_PATH = re.compile(r"/\S*/algo-(\d)/")  # of the machine that this ran on
+
+
+@dataclasses.dataclass
+class Row:
+    """All runs of one case."""
+
+    case: Case
+    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+    faulty: list[str] = dataclasses.field(default_factory=list)
+    plain: str = "-"
+
+    def line(self) -> str:
+        """The row of the table."""
+        seconds = [outcome.seconds for outcome in self.outcomes if outcome.seconds is not None]
+        codes = sorted({str(code) for each in self.outcomes for code in each.codes.values()})
+        well = len(self.outcomes) - len(self.faulty)
+        times = f"{statistics.median(seconds):.1f} | {max(seconds):.1f}" if seconds else "- | -"
+        hung = sum(bool(outcome.hangs) for outcome in self.outcomes)
+        share = f"{well} of {len(self.outcomes)}"
+        return (
+            f"| {self.case.name} | {len(self.outcomes)} | {', '.join(codes) or '-'} | {times} | {share} | {hung} | "
+            f"{self.plain} |"
+        )
+
+    def sentence(self) -> str | None:
+        """What a failure file says, without this machine's paths."""
+        said = [line for each in self.outcomes for line in each.headlines.values() if line]
+        return _PATH.sub("/opt/ml/", said[-1]) if said else None
+
+
+def main() -> None:
+    """Run, print, and write when asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=20, help="runs of each fault (default 20)")
+    parser.add_argument("--only", default="", metavar="REGEX", help="faults whose name matches")
+    parser.add_argument("--image", default="treering:cpu", help="the image (default treering:cpu)")
+    parser.add_argument("--without-plain", action="store_true", help="do not run plain XGBoost")
+    parser.add_argument("--write", action="store_true", help=f"replace the tables in docs/{_DOC.name}")
+    options = parser.parse_args()
+    reason = network.missing() or docker_engine.missing()
+    if reason is not None:
+        raise SystemExit(f"the fault matrix cannot run here: {reason}")
+    seed = int(np.random.SeedSequence().generate_state(1)[0])
+    print(f"seed={seed}\n\n{_HEAD}\n|{'---|' * (_HEAD.count('|') - 1)}", flush=True)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        ground = Ground(make_large(Path(name), seed), options.image)
+        for case in CASES:
+            if re.search(options.only, case.name):
+                rows.append(_measure(case, options.repeats, Path(name), ground))
+                if not options.without_plain:
+                    rows[-1].plain = _plain(case, Path(name), ground)
+                print(rows[-1].line(), flush=True)
+    print(*(f"\n{row.case.name}: {fault}" for row in rows for fault in row.faulty))
+    if options.write:
+        _write(rows)
+    if any(row.faulty for row in rows):
+        raise SystemExit(1)
+
+
+def _measure(case: Case, repeats: int, folder: Path, ground: Ground) -> Row:
+    """Deal the runs out over the case's layouts."""
+    row = Row(case)
+    for turn in range(repeats):
+        layout = case.layouts[turn % len(case.layouts)]
+        try:
+            with tempfile.TemporaryDirectory(dir=folder) as name:
+                outcome = run(case, layout, REAL, Path(name) / "lab", ground)
+        except AssertionError as error:  # the moment for the fault never came
+            row.faulty.append(f"{layout}: {error}")
+            continue
+        row.outcomes.append(outcome)
+        if found := problems(case, layout, outcome):
+            row.faulty.append(f"{layout}: {'; '.join(found)}\n{outcome.logs}")
+    return row
+
+
+def _plain(case: Case, folder: Path, ground: Ground) -> str:
+    """What plain XGBoost does, on two hosts."""
+    if not plain_lab.applies(case):
+        return "-"
+    layout = next((each for each in reversed(case.layouts) if each.hosts == 2), case.layouts[-1])
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        try:
+            return plain_lab.run(case, layout, Path(name) / "lab", ground.large, isolated=True)
+        except AssertionError as error:
+            return f"not measured: {str(error).splitlines()[0]}"
+
+
+def _write(rows: Sequence[Row]) -> None:
+    """Put the tables between the marks of the document."""
+    table = [_HEAD, f"|{'---|' * (_HEAD.count('|') - 1)}", *(row.line() for row in rows)]
+    said = [(row.case.name, row.sentence()) for row in rows]
+    sentences = ["| fault | a failure file's first line |", "|---|---|"]
+    sentences += [f"| {name} | {line} |" for name, line in said if line is not None]
+    text = _DOC.read_text()
+    for mark, lines in (("table", table), ("sentences", sentences)):
+        before, begin, rest = text.partition(f"<!-- {mark} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise SystemExit(f"{_DOC} has no place marked '{mark}'")
+        text = "".join([before, begin, *(f"{line}\n" for line in lines), end, after])
+    _DOC.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
