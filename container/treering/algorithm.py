@@ -66,7 +66,7 @@ def run(
     """
     progress = progress or Progress()
     pa.set_cpu_count(threads(chosen))
-    place = place_of(world, config.resources)
+    place = place_of(world, config.resources, threads(chosen))
     folder = checkpoints.open_folder(world, paths)
     schema.agree_settings(world, place.host, settings(chosen))
     agreed = schema.agree_channels(world, place.host, config.channels)
@@ -164,10 +164,10 @@ def settings(chosen: Hyperparameters) -> dict[str, object]:
     return settings
 
 
-def place_of(world: World, resources: Resources) -> Place:
-    """Where this rank stands among the hosts."""
+def place_of(world: World, resources: Resources, threads: int) -> Place:
+    """Where this rank stands among the hosts, and how many cores it has."""
     cluster = Cluster.of(resources.hosts, resources.current_host, resources.interface, {})
-    return Place(cluster.hosts, cluster.me, world.size // len(cluster.hosts))
+    return Place(cluster.hosts, cluster.me, world.size // len(cluster.hosts), threads)
 
 
 def _as_model(booster: xgb.Booster, start: WarmStart | None, names: Categories) -> xgb.Booster:

@@ -75,7 +75,7 @@ def load(channel: str, *, content_type: str | None = None, **columns: object) ->
     found = _channel(current, channel)
     found = found if content_type is None else dataclasses.replace(found, content_type=content_type)
     chosen = _reading(config.hyperparameters, columns)
-    place = algorithm.place_of(current.world, config.resources)
+    place = algorithm.place_of(current.world, config.resources, algorithm.threads(chosen))
     train = None if is_train else current.train
     with current.working() as progress:
         progress.phase("loading")

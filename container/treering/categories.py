@@ -62,13 +62,26 @@ def recode(
         Of each column, how many rows became missing; columns without such rows are left out.
     """
     lost = {}
-    for column, names in local.items():
-        places = {name: code for code, name in enumerate(agreed.get(column, ()))}
-        table = np.array([*(places.get(name, np.nan) for name in names), np.nan], np.float32)
-        codes = np.nan_to_num(features[:, column], nan=len(names)).astype(np.int64)
-        recoded = table[codes]
-        unknown = int(np.count_nonzero(np.isnan(recoded)) - np.count_nonzero(codes == len(names)))
+    for column, table in tables(local, agreed).items():
+        features[:, column], unknown = recoded(features[:, column], table)
         if unknown:
             lost[column] = unknown
-        features[:, column] = recoded
     return lost
+
+
+def tables(local: Mapping[int, Sequence[str]], agreed: Categories) -> dict[int, NDArray[np.float32]]:
+    """Of each column the agreed code of each of this rank's own, NaN where there is none; NaN is the last."""
+    found = {}
+    for column, names in local.items():
+        places = {name: code for code, name in enumerate(agreed.get(column, ()))}
+        found[column] = np.array([*(places.get(name, np.nan) for name in names), np.nan], np.float32)
+    return found
+
+
+def recoded(codes: NDArray[np.float32], table: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """A column's agreed codes, and how many rows lost their category that way."""
+    missing = table.size - 1
+    places = np.nan_to_num(codes, nan=missing).astype(np.int64)
+    found = table[places]
+    unknown = int(np.count_nonzero(np.isnan(found)) - np.count_nonzero(places == missing))
+    return found, unknown

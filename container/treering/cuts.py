@@ -22,23 +22,29 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy import sparse
 
+from treering.columns import columns_of
 from treering.errors import TreeringError, UserError
+from treering.features import Features
 from treering.order_statistics import order_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
 
     import xgboost as xgb
     from numpy.typing import NDArray
 
+    from treering.columns import Columns
+    from treering.features import Array
     from treering.world import World
 
     type Floats = NDArray[np.float32]
     type Counts = NDArray[np.int64]
 
-_BLOCK_VALUES: Final = 1 << 25  # values sorted at a time, on the rank with most: 128 MiB
+BLOCK_VALUES: Final = 1 << 25
+"""Values sorted at a time, on the rank with most: 128 MiB."""
+
 _WORDS_PER_BIN: Final = 8  # what bisection holds for a bin, in float32s
 
 
@@ -105,11 +111,12 @@ def verify(cuts: Cuts, matrix: xgb.QuantileDMatrix) -> None:
 
 def global_cuts(
     world: World,
-    features: Floats | sparse.csr_array,
+    features: Features | Array,
     max_bin: int,
     *,
     categories: Mapping[int, int] | None = None,
     threads: int = 1,
+    values_at_once: int = BLOCK_VALUES,
 ) -> Cuts:
     """The cuts of all ranks' rows together; collective, the same on every rank.
 
@@ -119,13 +126,15 @@ def global_cuts(
         All ranks.
     features
         This rank's rows, shape (rows, columns), with columns equal and rows possibly 0: float32 with NaN
-        for missing, best in Fortran order, or CSR, where what is absent is missing.
+        for missing, or CSR, where what is absent is missing.
     max_bin
         Bins per column, 2 or more.
     categories
         Of each categorical column, the size of its dictionary.
     threads
         How many sort.
+    values_at_once
+        How many values this rank can have in memory a second time, 4 bytes each.
 
     Raises
     ------
@@ -134,46 +143,35 @@ def global_cuts(
     """
     categories = categories or {}
     anchors = [np.arange(max(categories.get(j, 0), 1), dtype=np.float32) for j in range(features.shape[1])]
-    local = _Columns(features)
+    local = columns_of(Features.of(features))
     numeric = np.array([j for j in range(len(anchors)) if j not in categories], np.int64)
     with ThreadPoolExecutor(threads) as pool:
-        for block in _blocks(world, local, numeric, max_bin):
-            parts = list(pool.map(lambda j: _Part.of(local.sorted_values(j), max_bin), block))
+        for block in _blocks(world, local.sizes(), numeric, max_bin, values_at_once):
+            parts = _parts(local, block, max_bin, pool, threads)
             for j, found in zip(block, _anchors(world, block, parts, max_bin), strict=True):
                 anchors[j] = found
     return Cuts(max_bin, tuple(anchors), frozenset(categories))
 
 
-class _Columns:
-    """Values of this rank, column by column."""
-
-    def __init__(self, features: Floats | sparse.csr_array) -> None:
-        self._features = features.tocsc() if isinstance(features, sparse.csr_array) else features
-
-    def sizes(self) -> Counts:
-        """How many values to sort, a dense array's missing ones among them; shape (columns,)."""
-        if isinstance(self._features, sparse.csc_array):
-            return np.diff(self._features.indptr).astype(np.int64)
-        rows, columns = self._features.shape
-        return np.full(columns, rows, np.int64)
-
-    def sorted_values(self, column: int) -> Floats:
-        """The values that are not missing, ascending."""
-        if isinstance(self._features, sparse.csc_array):
-            start, stop = self._features.indptr[column : column + 2]
-            values = np.sort(self._features.data[start:stop])
-        else:
-            values = np.sort(self._features[:, column])
-        return values[: np.searchsorted(values, np.float32(np.nan))]  # NaN sorts last
-
-
-def _blocks(world: World, local: _Columns, columns: Counts, max_bin: int) -> Iterator[list[int]]:
+def _blocks(world: World, sizes: Counts, columns: Counts, max_bin: int, values: int) -> Iterator[list[int]]:
     """Divide the columns so that each block fits into memory, alike on all ranks."""
-    largest = world.allreduce(local.sizes(), "max")[columns]
-    place = np.cumsum(largest + _WORDS_PER_BIN * max_bin) // _BLOCK_VALUES
+    largest = world.allreduce(sizes, "max")[columns]
+    allowed = int(world.allreduce(np.array([values], np.int64), "min")[0])
+    place = np.cumsum(largest + _WORDS_PER_BIN * max_bin) // allowed
     for block in np.split(columns, np.flatnonzero(np.diff(place)) + 1):
         if block.size:
             yield block.tolist()
+
+
+def _parts(local: Columns, block: Sequence[int], max_bin: int, pool: Executor, threads: int) -> list[_Part]:
+    """What this rank has of each column of a block; neighbouring columns go to one thread."""
+    shares = [share for share in np.array_split(np.array(block), threads) if share.size]
+    runs = [run for share in shares for run in np.split(share, np.flatnonzero(np.diff(share) > 1) + 1)]
+
+    def sort(run: NDArray[np.int64]) -> list[_Part]:
+        return [_Part.of(values, max_bin) for values in local.sorted_values(int(run[0]), int(run[-1]) + 1)]
+
+    return [part for of_run in pool.map(sort, runs) for part in of_run]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

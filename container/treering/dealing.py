@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from treering.channels import Group
-    from treering.readers.batch import File, Reader
+    from treering.readers.batch import Divider, File
 
 
 class Shared(Protocol):
@@ -34,7 +34,7 @@ def run_alone(tasks: Sequence[tuple[tuple[int, ...], Callable[[], int]]]) -> lis
 
 
 def divide(
-    groups: Sequence[Group], reader: Reader, shared: Shared, mine: Callable[[Group], bool]
+    groups: Sequence[Group], reader: Divider, shared: Shared, mine: Callable[[Group], bool]
 ) -> dict[int, list[Span]]:
     """The spans of each rank of the groups that are `mine`, in the order of files.
 
@@ -78,11 +78,11 @@ def divide(
     return spans
 
 
-def _extent(reader: Reader, file: File) -> Callable[[], int]:
+def _extent(reader: Divider, file: File) -> Callable[[], int]:
     return lambda: reader.extent(file)
 
 
-def _survey(reader: Reader, file: File, start: int, stop: int) -> Callable[[], int]:
+def _survey(reader: Divider, file: File, start: int, stop: int) -> Callable[[], int]:
     return lambda: reader.survey(file, start, stop)
 
 
@@ -116,7 +116,7 @@ class _Deal:
     targets: list[list[int]]
 
     @classmethod
-    def of(cls, group: Group, extents: list[int], reader: Reader) -> _Deal:
+    def of(cls, group: Group, extents: list[int], reader: Divider) -> _Deal:
         indivisible = [number for number, file in enumerate(group.files) if not reader.divisible(file)]
         whole, loads = _deal_whole({number: extents[number] for number in indivisible}, len(group.ranks))
         lengths = [0 if number in whole else extent for number, extent in enumerate(extents)]

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from treering.features import Features, stack_sparse, store
 from treering.identity import Pieces
-from treering.joining import stack_sparse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from treering.joining import Features
+    from treering.features import Array
     from treering.shard import Shard
     from treering.world import World
+
+_ROWS_AT_ONCE = 1 << 16  # of the features put in their new order
 
 type Order = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[Any]], NDArray[np.intp]]
 """From files, row numbers and groups of this rank's rows to the order in which they shall stand."""
@@ -82,31 +84,36 @@ def _move_features(
     leaving: Sequence[NDArray[np.intp]],
     sort: NDArray[np.intp],
 ) -> Features:
-    if not isinstance(features, np.ndarray):
-        return _move_sparse(world, features, staying, leaving)[sort]
+    """The rows that stay and those that come, in the order `sort`, a chunk at a time."""
     width = features.shape[1]
-    coming = world.alltoall_arrays([features[rows].reshape(-1) for rows in leaving])
-    arrived = np.concatenate([part.reshape(-1, width) for part in coming])
-    moved = np.empty((sort.size, width), np.float32, order="F")
-    for column in range(width):
-        moved[:, column] = np.concatenate([features[staying, column], arrived[:, column]])[sort]
-    return moved
+    arrived = _arrived(world, [features.take(rows) for rows in leaving], width)
+    chunks = []
+    for start in range(0, sort.size, _ROWS_AT_ONCE):
+        rows = sort[start : start + _ROWS_AT_ONCE]
+        stay, come = rows < staying.size, rows >= staying.size
+        kept, new = features.take(staying[rows[stay]]), arrived.take(rows[come] - staying.size)
+        back = np.argsort(np.concatenate([np.flatnonzero(stay), np.flatnonzero(come)]))
+        both: Array
+        if isinstance(kept, np.ndarray) and isinstance(new, np.ndarray):
+            both = np.concatenate([kept, new])[back]
+        else:
+            both = stack_sparse([kept, new], width)[back]
+        chunks.append(store(both, features.storage))
+    return Features(chunks, width, is_sparse=features.is_sparse, storage=features.storage)
 
 
-def _move_sparse(
-    world: World,
-    features: sparse.csr_array,
-    staying: NDArray[np.intp],
-    leaving: Sequence[NDArray[np.intp]],
-) -> sparse.csr_array:
-    """The rows that stay, and behind them those that come."""
-    parts = [features[rows] for rows in leaving]
-    counts = world.alltoall_arrays([np.diff(part.indptr).astype(np.int64) for part in parts])
-    indices = world.alltoall_arrays([part.indices.astype(np.int32) for part in parts])
-    data = world.alltoall_arrays([part.data for part in parts])
-    width = features.shape[1]
-    arrived = [
+def _arrived(world: World, parts: Sequence[Array], width: int) -> Features:
+    """Send each rank its part, and get the rows that come from all of them."""
+    dense = [part for part in parts if isinstance(part, np.ndarray)]
+    if dense:
+        coming = world.alltoall_arrays([part.reshape(-1) for part in dense])
+        return Features.of(np.concatenate([part.reshape(-1, width) for part in coming]))
+    rows = [part for part in parts if not isinstance(part, np.ndarray)]
+    counts = world.alltoall_arrays([np.diff(part.indptr).astype(np.int64) for part in rows])
+    indices = world.alltoall_arrays([part.indices.astype(np.int32) for part in rows])
+    data = world.alltoall_arrays([part.data for part in rows])
+    found = [
         sparse.csr_array((values, places, np.concatenate([[0], np.cumsum(count)])), shape=(count.size, width))
         for values, places, count in zip(data, indices, counts, strict=True)
     ]
-    return stack_sparse([features[staying], *arrived], width)
+    return Features.of(stack_sparse(found, width))

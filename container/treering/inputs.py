@@ -7,8 +7,6 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
-from scipy import sparse
-
 from treering import queries, schema, shard, tasks
 from treering.errors import UserError
 from treering.readers import formats
@@ -137,10 +135,5 @@ def suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) -
 
 def aligned(train: Shard, other: Shard, channel: str) -> Shard:
     """Another channel with the training columns, of which sparse rows may use fewer; else raises UserError."""
-    features = other.features
-    columns = schema.same_columns(train.columns, other.columns, channel, sparse=sparse.issparse(features))
-    if sparse.issparse(features):
-        narrow = sparse.csr_array(features)
-        shape = (other.rows, columns.count)
-        features = sparse.csr_array((narrow.data, narrow.indices, narrow.indptr), shape=shape)
-    return dataclasses.replace(other, columns=columns, features=features)
+    columns = schema.same_columns(train.columns, other.columns, channel, sparse=other.features.is_sparse)
+    return dataclasses.replace(other, columns=columns, features=other.features.widened(columns.count))

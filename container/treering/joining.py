@@ -1,4 +1,7 @@
-"""Batches of one rank as one array a kind, alike on all ranks also where some have no rows."""
+"""What belongs to rows besides their features: batches of one rank as one array a kind.
+
+Alike on all ranks, also where some have no rows.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from treering.errors import UserError
 
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
 
     from treering.readers.batch import Batch
     from treering.world import World
-
-_INT32 = 2**31  # from here on offsets take more than 32 bits
-
-type Features = NDArray[np.float32] | sparse.csr_array
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,19 +48,59 @@ class Form:
     uses_zero: bool
 
     @classmethod
-    def agree(cls, world: World, batches: Sequence[Batch]) -> Form:
+    def agree(cls, world: World, beside: Sequence[Beside]) -> Form:
         """The form of the batches of all ranks; collective."""
         mine = [0] * len(dataclasses.fields(cls))
-        for batch in batches:
-            mine = [max(pair) for pair in zip(mine, _facts(batch), strict=True)]
+        for batch in beside:
+            mine = [max(pair) for pair in zip(mine, batch.facts, strict=True)]
         width, is_sparse, weight, group, upper, outputs, zero = map(
             int, world.allreduce(np.array(mine, np.int64), "max")
         )
         return cls(width, bool(is_sparse), bool(weight), bool(group), bool(upper), outputs, bool(zero))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Beside:
+    """A batch without its features.
+
+    Parameters
+    ----------
+    label, weight, group, label_upper, base_margin
+        As in `treering.readers.batch.Batch`, each an array of its own.
+    facts
+        The fields of a `Form`, as numbers, for this batch.
+    """
+
+    label: NDArray[np.float32]
+    weight: NDArray[np.float32] | None
+    group: NDArray[np.int64] | None
+    label_upper: NDArray[np.float32] | None
+    base_margin: NDArray[np.float32] | None
+    facts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, batch: Batch) -> Beside:
+        """What `batch` has beside its features; holds on to nothing of it."""
+        return cls(
+            batch.label.copy(),
+            _copy(batch.weight),
+            _copy(batch.group),
+            _copy(batch.label_upper),
+            _copy(batch.base_margin),
+            _facts(batch),
+        )
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.label.size)
+
+
+def _copy[T: np.generic](values: NDArray[T] | None) -> NDArray[T] | None:
+    return None if values is None else values.copy()
+
+
 def _facts(batch: Batch) -> tuple[int, ...]:
-    """The fields of a `Form`, as numbers, for one batch."""
     margin, features = batch.base_margin, batch.features
     return (
         features.shape[1],
@@ -75,12 +113,12 @@ def _facts(batch: Batch) -> tuple[int, ...]:
     )
 
 
-def labels(batches: Sequence[Batch]) -> NDArray[np.float32]:
+def labels(batches: Sequence[Beside]) -> NDArray[np.float32]:
     """Of all rows."""
     return _join([batch.label for batch in batches], np.float32)
 
 
-def weights(batches: Sequence[Batch], form: Form) -> NDArray[np.float32] | None:
+def weights(batches: Sequence[Beside], form: Form) -> NDArray[np.float32] | None:
     """Of all rows, 1 where a batch names none; None if no rank has any."""
     if not form.has_weight:
         return None
@@ -88,7 +126,7 @@ def weights(batches: Sequence[Batch], form: Form) -> NDArray[np.float32] | None:
     return _join(list(ones), np.float32)
 
 
-def uppers(batches: Sequence[Batch], form: Form) -> NDArray[np.float32] | None:
+def uppers(batches: Sequence[Beside], form: Form) -> NDArray[np.float32] | None:
     """Upper bounds of all labels: the label itself where a batch names none; None if no rank has any."""
     if not form.has_upper:
         return None
@@ -96,7 +134,7 @@ def uppers(batches: Sequence[Batch], form: Form) -> NDArray[np.float32] | None:
     return _join(parts, np.float32)
 
 
-def groups(batches: Sequence[Batch], form: Form, channel: str) -> NDArray[np.int64] | None:
+def groups(batches: Sequence[Beside], form: Form, channel: str) -> NDArray[np.int64] | None:
     """Query groups of all rows, None if no rank has any; raises UserError where only some rows have one."""
     if not form.has_group:
         return None
@@ -108,7 +146,7 @@ def groups(batches: Sequence[Batch], form: Form, channel: str) -> NDArray[np.int
     return _join(given, np.int64)
 
 
-def margins(batches: Sequence[Batch], form: Form) -> NDArray[np.float32] | None:
+def margins(batches: Sequence[Beside], form: Form) -> NDArray[np.float32] | None:
     """Base margins of all rows, shape (rows,) or (rows, outputs); None if no rank has any."""
     if not form.outputs:
         return None
@@ -119,32 +157,3 @@ def margins(batches: Sequence[Batch], form: Form) -> NDArray[np.float32] | None:
 
 def _join[T: np.generic](parts: list[NDArray[T]], dtype: type[T]) -> NDArray[T]:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
-
-
-def stack(batches: list[Batch], width: int, *, is_sparse: bool) -> Features:
-    """The features of all batches in one array, each batch let go as soon as it is copied."""
-    if is_sparse:
-        return stack_sparse([sparse.csr_array(batch.features) for batch in batches], width)
-    stop = sum(batch.rows for batch in batches)
-    features = np.empty((stop, width), np.float32, order="F")
-    while batches:
-        batch = batches.pop()
-        features[stop - batch.rows : stop] = np.asarray(batch.features)
-        stop -= batch.rows
-    return features
-
-
-def stack_sparse(parts: Sequence[sparse.csr_array], width: int) -> sparse.csr_array:
-    """CSR arrays one below the other, `width` columns wide."""
-    counts = [np.diff(part.indptr) for part in parts]
-    entries = sum(part.nnz for part in parts)
-    starts = np.zeros(1 + sum(count.size for count in counts), np.int32 if entries < _INT32 else np.int64)
-    np.cumsum(_join(counts, np.int64), out=starts[1:])
-    return sparse.csr_array(
-        (
-            _join([part.data for part in parts], np.float32),
-            _join([part.indices for part in parts], np.int32),
-            starts,
-        ),
-        shape=(starts.size - 1, width),
-    )

@@ -26,8 +26,8 @@ class Matrix(xgb.QuantileDMatrix):
     channel
         Its name.
     shard
-        The same rows as arrays: ``features``, ``label``, ``weight``, ``columns`` and more; see
-        `treering.shard.Shard`.
+        The same rows: ``label``, ``weight``, ``columns`` and more as arrays, and ``features``, of which
+        ``features.stacked()`` makes one; see `treering.shard.Shard`.
     total_rows
         Of all ranks.
     """
@@ -62,7 +62,7 @@ def bin_rows(
     # What only some objectives take is added when there is one.
     plain = dataclasses.replace(shard, group=None, label_upper=None)
     bins = matrix.reference(edges, shard.columns, threads)
-    found = Matrix(plain.features, max_bin=bins.max_bin, ref=bins, **matrix.described(plain, threads, None))
+    found = matrix.of_rows(Matrix, plain, bins, threads)
     cuts.verify(edges, found)
     found.channel, found.shard, found.edges = channel, shard, edges
     return found

@@ -9,13 +9,17 @@ import numpy as np
 import xgboost as xgb
 
 from treering import queries
+from treering.features import Features
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from treering.cuts import Cuts
+    from treering.features import Array
     from treering.readers.batch import Columns
     from treering.shard import Shard
+
+_PIECE = 32 << 20  # bytes handed to XGBoost at once: its threads wait for each other after each piece
 
 
 def reference(cuts: Cuts, columns: Columns, threads: int) -> xgb.QuantileDMatrix:
@@ -52,14 +56,51 @@ def build(
     column_weights
         How likely column sampling takes each column; all alike when None.
     """
-    return xgb.QuantileDMatrix(
-        shard.features, max_bin=bins.max_bin, ref=bins, **described(shard, threads, column_weights)
-    )
+    return of_rows(xgb.QuantileDMatrix, shard, bins, threads, column_weights)
+
+
+def of_rows[M: xgb.QuantileDMatrix](
+    kind: type[M],
+    shard: Shard,
+    bins: xgb.QuantileDMatrix,
+    threads: int,
+    column_weights: Sequence[float] | None = None,
+) -> M:
+    """A matrix of this class; parameters as in `build`."""
+    found = kind(_Chunks(shard), max_bin=bins.max_bin, ref=bins, enable_categorical=True, nthread=threads)
+    found.set_info(**described(shard, column_weights))
+    return found
+
+
+class _Chunks(xgb.DataIter):
+    """Hands the rows of a shard to XGBoost, which goes through them three times."""
+
+    def __init__(self, shard: Shard) -> None:
+        super().__init__(release_data=True)
+        self._features = shard.features
+        self._named = _names(shard.columns)
+        self._none: Sequence[Array] = [np.empty((0, shard.columns.count), np.float32)]
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again."""
+        self._left = iter(self._features.merged(_PIECE) if self._features.shape[0] else self._none)
+
+    def next(self, input_data: Callable[..., None]) -> bool:
+        """Hand over one chunk; False if there is none left."""
+        chunk = next(self._left, None)
+        if chunk is not None:
+            input_data(data=chunk, **self._named)
+        return chunk is not None
 
 
 def plain(shard: Shard, threads: int, column_weights: Sequence[float] | None = None) -> xgb.DMatrix:
     """The rows of a shard as they are, for what XGBoost does without histograms; parameters as in `build`."""
-    return xgb.DMatrix(shard.features, **described(shard, threads, column_weights))
+    found = xgb.DMatrix(
+        shard.features.stacked(), enable_categorical=True, nthread=threads, **_names(shard.columns)
+    )
+    found.set_info(**described(shard, column_weights))
+    return found
 
 
 def stand_in(
@@ -77,7 +118,7 @@ def stand_in(
     margin = shard.base_margin
     row = dataclasses.replace(
         shard,
-        features=np.full((1, shard.columns.count), np.nan, np.float32),
+        features=Features.of(np.full((1, shard.columns.count), np.nan, np.float32)),
         label=np.array([label], np.float32),
         weight=None,
         group=None,
@@ -87,17 +128,17 @@ def stand_in(
     return build(row, bins, threads, column_weights)
 
 
-def described(shard: Shard, threads: int, column_weights: Sequence[float] | None) -> dict[str, Any]:
+def _names(columns: Columns) -> dict[str, Any]:
+    return {"feature_names": columns.names, "feature_types": _feature_types(columns)}
+
+
+def described(shard: Shard, column_weights: Sequence[float] | None) -> dict[str, Any]:
     """What any matrix of a shard is told besides the features."""
     described: dict[str, Any] = {
         "label": shard.label,
         "weight": shard.weight,
         "base_margin": shard.base_margin,
         "feature_weights": column_weights,
-        "feature_names": shard.columns.names,
-        "feature_types": _feature_types(shard.columns),
-        "enable_categorical": True,
-        "nthread": threads,
     }
     if shard.label_upper is not None:
         described |= {"label_lower_bound": shard.label, "label_upper_bound": shard.label_upper}

@@ -10,13 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy import sparse
+
+from treering.features import Features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from treering.features import Array
     from treering.world import World
 
     type Words = NDArray[np.uint64]
@@ -24,9 +26,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = 1 << 15  # rows at a time: their words stay in the cache
 
 
-def row_digest(
-    world: World, features: NDArray[np.float32] | sparse.csr_array, beside: Sequence[NDArray[Any]]
-) -> int:
+def row_digest(world: World, features: Features | Array, beside: Sequence[NDArray[Any]]) -> int:
     """Digest of the rows of all ranks; collective.
 
     Parameters
@@ -44,19 +44,22 @@ def row_digest(
     int
         In [0, 2^64), equal on all ranks. Missing values and absent ones are alike, and so are 0.0 and -0.0.
     """
-    rows, columns = features.shape
+    columns = features.shape[1]
     flat = [column for values in beside for column in np.atleast_2d(values.T)]
     factors = _factors(1 + columns + len(flat))
-    total = np.zeros(1, np.uint64)
-    for start in range(0, rows, _BLOCK):
-        block = slice(start, min(start + _BLOCK, rows))
-        words = _words(features, block, factors[1:])
-        for values, factor in zip(flat, factors[1 + columns :], strict=True):
-            words += _bits(values[block]) * factor
-        words ^= words >> np.uint64(31)
-        words *= factors[0]
-        words ^= words >> np.uint64(29)
-        total += words.sum(dtype=np.uint64)
+    total, before = np.zeros(1, np.uint64), 0
+    for chunk in Features.of(features):
+        rows = chunk.shape[0]
+        for start in range(0, rows, _BLOCK):
+            block = slice(start, min(start + _BLOCK, rows))
+            words = _words(chunk, block, factors[1:])
+            for values, factor in zip(flat, factors[1 + columns :], strict=True):
+                words += _bits(values[before + block.start : before + block.stop]) * factor
+            words ^= words >> np.uint64(31)
+            words *= factors[0]
+            words ^= words >> np.uint64(29)
+            total += words.sum(dtype=np.uint64)
+        before += rows
     return int(world.allreduce(total)[0])
 
 
@@ -66,10 +69,10 @@ def _factors(count: int) -> Words:
     return np.frombuffer(drawn, np.dtype("<u8")) | np.uint64(1)
 
 
-def _words(features: NDArray[np.float32] | sparse.csr_array, rows: slice, factors: Words) -> Words:
+def _words(features: Array, rows: slice, factors: Words) -> Words:
     """The weighted sum of the features' bits in each of `rows`."""
     words = np.zeros(rows.stop - rows.start, np.uint64)
-    if sparse.issparse(features):
+    if not isinstance(features, np.ndarray):
         ends = features.indptr[rows.start : rows.stop + 1]
         stored = slice(int(ends[0]), int(ends[-1]))
         parts = _bits(features.data[stored]) * factors[features.indices[stored]]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from treering import categories, channels, dealing, joining, schema
+from treering import categories, channels, dealing, joining, loading, schema
 from treering.errors import UserError
+from treering.features import Features, store
 from treering.identity import Pieces
+from treering.joining import Beside, Form
 from treering.progress import Progress
+from treering.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,9 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from treering.categories import Categories
+    from treering.features import Dense, Sparse
     from treering.job import Channel
-    from treering.joining import Features
-    from treering.readers.batch import Batch, Columns, Reader, Span
+    from treering.loading import Loaded
+    from treering.readers.batch import Columns, Reader, Span
     from treering.world import World
 
 log = logging.getLogger(__name__)
@@ -30,11 +36,23 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """Where this rank stands in the job: what loading has to know besides the channel."""
+    """Where this rank stands in the job: what loading has to know besides the channel.
+
+    Parameters
+    ----------
+    hosts, host, ranks_per_host
+        All hosts in rank order, this one, and ranks on each.
+    threads
+        How many of this rank read.
+    storage
+        What keeps the features of all channels.
+    """
 
     hosts: tuple[str, ...]
     host: str
     ranks_per_host: int
+    threads: int = 1
+    storage: Storage = dataclasses.field(default_factory=Storage, compare=False)
 
 
 @dataclasses.dataclass(slots=True)
@@ -48,7 +66,7 @@ class Shard:
     columns
         Equal on all ranks.
     features
-        float32, shape (rows, columns): dense in Fortran order with NaN for missing, or CSR.
+        float32, shape (rows, columns): dense with NaN for missing, or CSR.
     label
         float32, shape (rows,).
     weight
@@ -131,42 +149,58 @@ def load(  # noqa: PLR0913  # each is one side of the job
     if warning and world.rank == 0:
         log.warning("%s", warning)
     reader = make_reader(sorted({file.name for group in groups for file in group.files}))
-    spans = dealing.divide(groups, reader, _Dealt(world), lambda group: world.rank in group.ranks)
-    mine = spans.get(world.rank, [])
-    seen = [
-        (file, reader.columns(file)) for file in {span.file.position: span.file for span in mine}.values()
-    ]
+    with ThreadPoolExecutor(place.threads, "look") as pool:
+        spans = dealing.divide(groups, reader, _Dealt(world, pool), lambda group: world.rank in group.ranks)
+        mine = spans.get(world.rank, [])
+        files = list({span.file.position: span.file for span in mine}.values())
+        seen = list(zip(files, pool.map(reader.columns, files), strict=True))
     agreed = schema.agree_columns(world, channel.name, place.host, seen, 0)
-    batches = _read(reader, mine, progress or Progress())
-    pieces = _identify(world, mine, [sum(batch.rows for batch in of_span) for of_span in batches])
-    flat = [batch for of_span in batches for batch in of_span if batch.rows]
-    batches.clear()
-    loaded = _assemble(world, channel.name, agreed, flat, pieces, is_train=is_train)
+    rows = _Rows(reader, mine, progress or Progress(), place.storage)
+    loading.read(reader, mine, place.threads, rows.take)
+    pieces = _identify(world, mine, rows.of_span)
+    loaded = _assemble(world, channel.name, agreed, rows, pieces, is_train=is_train)
     _tell_rows(world, place, channel.name, loaded)
     local = reader.categories()
     agreed_on = categories.agree(world, local, known or {}) if is_train else known or {}
     return _with_categories(world, channel.name, loaded, local, agreed_on)
 
 
-def _read(reader: Reader, spans: Sequence[Span], progress: Progress) -> list[list[Batch]]:
-    """The batches of each span."""
-    total = sum(span.stop - span.start for span in spans) if reader.unit == "rows" else None
-    batches: list[list[Batch]] = []
-    done = 0
-    for span in spans:
-        batches.append([])
-        for batch in reader.read(span):
-            batches[-1].append(batch)
-            done += batch.rows
-            progress.advance(done, total, "rows")
-    return batches
+class _Rows:
+    """What is read, as it comes, in any order."""
+
+    def __init__(self, reader: Reader, spans: Sequence[Span], progress: Progress, storage: Storage) -> None:
+        self.storage = storage
+        self.of_span = [0] * len(spans)
+        self._found: list[tuple[tuple[int, int], Dense | Sparse, Beside]] = []
+        self._progress = progress
+        self._total = sum(span.stop - span.start for span in spans) if reader.unit == "rows" else None
+        self._lock = threading.Lock()
+
+    def take(self, loaded: Loaded) -> None:
+        """Keep a batch; any thread may call."""
+        if not loaded.batch.rows:
+            return
+        chunk, beside = store(loaded.batch.features, self.storage), Beside.of(loaded.batch)
+        with self._lock:
+            self._found.append((loaded.place, chunk, beside))
+            for span, rows in loaded.rows:
+                self.of_span[span] += rows
+            self._progress.advance(sum(self.of_span), self._total, "rows")
+
+    def in_order(self) -> tuple[list[Dense | Sparse], list[Beside]]:
+        """Features, and what else belongs to the rows; to be asked once."""
+        self._found.sort(key=lambda found: found[0])
+        chunks, beside = [found[1] for found in self._found], [found[2] for found in self._found]
+        self._found.clear()
+        return chunks, beside
 
 
 def _assemble(
-    world: World, channel: str, agreed: Columns, batches: list[Batch], pieces: Pieces, *, is_train: bool
+    world: World, channel: str, agreed: Columns, rows: _Rows, pieces: Pieces, *, is_train: bool
 ) -> Shard:
-    """One array a kind; empties `batches`."""
-    form = joining.Form.agree(world, batches)
+    """All rows of this rank, in order; empties `rows`."""
+    chunks, batches = rows.in_order()
+    form = Form.agree(world, batches)
     columns = agreed if agreed.count else dataclasses.replace(agreed, count=form.width)
     if form.is_sparse and form.width and not form.uses_zero and is_train and world.rank == 0:
         log.info(
@@ -177,7 +211,7 @@ def _assemble(
     label, weight = joining.labels(batches), joining.weights(batches, form)
     group, upper = joining.groups(batches, form, channel), joining.uppers(batches, form)
     margin = joining.margins(batches, form)
-    features = joining.stack(batches, columns.count, is_sparse=form.is_sparse)
+    features = Features(chunks, columns.count, is_sparse=form.is_sparse, storage=rows.storage)
     total = int(world.allreduce(np.array([label.size], np.int64))[0])
     if not total:
         raise UserError(f"channel {channel} has files but no rows; check that they are not empty")
@@ -222,7 +256,16 @@ def _with_categories(
 ) -> Shard:
     """The shard with the codes of all hosts in place of the reader's own."""
     loaded.categories = agreed
-    lost = categories.recode(np.asarray(loaded.features), local, loaded.categories) if local else {}
+    lost: dict[int, int] = {}
+
+    def recode(column: int, codes: NDArray[np.float32]) -> NDArray[np.float32]:
+        recoded, unknown = categories.recoded(codes, tables[column])
+        lost[column] = lost.get(column, 0) + unknown
+        return recoded
+
+    tables = categories.tables(local, agreed)
+    if tables:
+        loaded.features.change_columns(tables, recode)
     for column in loaded.columns.categorical:
         rows = int(world.allreduce(np.array([lost.get(column, 0)], np.int64))[0])
         if rows and world.rank == 0:
@@ -236,14 +279,18 @@ def _with_categories(
 
 
 class _Dealt:
-    """`dealing.Shared` over MPI: the ranks that may run a task take turns."""
+    """`dealing.Shared` over MPI: the ranks that may run a task take turns, each with all its threads."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, pool: ThreadPoolExecutor) -> None:
         self._world = world
+        self._pool = pool
 
     def __call__(self, tasks: Sequence[tuple[tuple[int, ...], Callable[[], int]]]) -> list[int]:
         results = np.zeros(len(tasks), np.int64)
-        for number, (ranks, task) in enumerate(tasks):
-            if ranks[number % len(ranks)] == self._world.rank:
-                results[number] = task()
+        mine = [
+            number
+            for number, (ranks, _) in enumerate(tasks)
+            if ranks[number % len(ranks)] == self._world.rank
+        ]
+        results[mine] = list(self._pool.map(lambda number: tasks[number][1](), mine))
         return [int(result) for result in self._world.allreduce(results)]

@@ -159,24 +159,24 @@ class WarmStart:
         NDArray
             float32, shape (rows,) or (rows, outputs).
         """
-        if not shard.rows:  # XGBoost predicts nothing for no rows, not even a shape
-            missing = np.full((1, shard.columns.count), np.nan, np.float32)
-            shape = self.booster.inplace_predict(missing, predict_type="margin").shape
-            return np.empty((0, *shape[1:]), np.float32)
-        given, parts = shard.base_margin, []
-        is_sparse = sparse.issparse(shard.features)
-        # XGBoost 3.4.1 takes a sparse matrix here, but no sparse array.
-        features = sparse.csr_matrix(shard.features) if is_sparse else shard.features
-        for start in range(0, shard.rows, _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            part = features[rows] if is_sparse else np.ascontiguousarray(features[rows])
+        given, parts, start = shard.base_margin, [self._no_margins(shard.columns.count)], 0
+        for features in shard.features.row_blocks(_ROWS_AT_ONCE):
+            rows = slice(start, start + features.shape[0])
+            # XGBoost 3.4.1 takes a sparse matrix here, but no sparse array.
+            part = features if isinstance(features, np.ndarray) else sparse.csr_matrix(features)
             margin = None if given is None else given[rows]
             parts.append(
                 self.booster.inplace_predict(
                     part, predict_type="margin", base_margin=margin, validate_features=False
                 )
             )
+            start = rows.stop
         return np.concatenate(parts)
+
+    def _no_margins(self, columns: int) -> NDArray[np.float32]:
+        """What no rows have; XGBoost predicts nothing for them, not even a shape."""
+        one = np.full((1, columns), np.nan, np.float32)
+        return np.asarray(self.booster.inplace_predict(one, predict_type="margin"))[:0]
 
     def extended(self, booster: xgb.Booster) -> xgb.Booster:
         """The model with the rounds of `booster` after its own."""

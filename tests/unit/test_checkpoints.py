@@ -14,6 +14,7 @@ from treering import objectives, run_identity
 from treering.checkpoint_folder import CheckpointFolder
 from treering.checkpoints import Checkpoints, interval, open_folder
 from treering.errors import PlatformError, UserError
+from treering.features import Features
 from treering.hyperparameters import Hyperparameters
 from treering.identity import Pieces
 from treering.paths import Paths
@@ -42,7 +43,7 @@ def _chosen(**more: object) -> Hyperparameters:
 def _shard(rows: slice = slice(None), **more: Any) -> Shard:
     """Some rows of a channel that has six."""
     features = _FEATURES[rows]
-    shard = Shard(Columns(2), features, features[:, 0], None, None, Pieces.of([]), 6)
+    shard = Shard(Columns(2), Features.of(features), features[:, 0], None, None, Pieces.of([]), 6)
     return dataclasses.replace(shard, **more)
 
 
@@ -169,7 +170,7 @@ _CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] 
     "label": ({}, {}, {"label": _FEATURES[:, 1]}, "values of train is "),
     "weight": ({}, {}, {"weight": np.ones(6, np.float32)}, "values of train is "),
     "margin": ({}, {}, {"base_margin": np.ones(6, np.float32)}, "values of train is "),
-    "feature": ({}, {}, {"features": _FEATURES + 1}, "values of train is "),
+    "feature": ({}, {}, {"features": Features.of(_FEATURES + 1)}, "values of train is "),
     "rows": ({}, {}, {"total_rows": 7}, "rows of train is 7, but was 6"),
     "names": ({}, {}, {"columns": Columns(2, ("a", "b"))}, "names of train is "),
     "categories": ({}, {}, {"categories": {0: ("x",)}}, "names of train is "),

@@ -107,15 +107,19 @@ def _to_sparse(dense: Floats) -> sparse.csr_array:
     return sparse.csr_array((values, (rows, columns)), shape=dense.shape)
 
 
-def test_columns_come_in_blocks(
-    monkeypatch: pytest.MonkeyPatch, ranks: Ranks, random: np.random.Generator
-) -> None:
-    """With memory for a column or two at a time, the result is the same."""
-    monkeypatch.setattr(cuts, "_BLOCK_VALUES", 1500)
+def test_columns_come_in_blocks(ranks: Ranks, random: np.random.Generator) -> None:
+    """With memory for a column or two at a time, on one rank alone, the result is the same."""
     whole = _columns(random, 1000)
     expected = [_expected(column, 32) for column in whole.T]
-    for found in ranks(2, lambda world: cuts.global_cuts(world, whole[world.rank :: 2], 32)):
+    dense = ranks(2, lambda world: _few_at_a_time(world, whole))
+    turned = ranks(2, lambda world: _few_at_a_time(world, _to_sparse(whole)))
+    for found in (*dense, *turned):
         _assert_same(found, expected)
+
+
+def _few_at_a_time(world: World, whole: NDArray[np.float32] | sparse.csr_array) -> cuts.Cuts:
+    values = 1500 if world.rank else cuts.BLOCK_VALUES
+    return cuts.global_cuts(world, whole[world.rank :: 2], 32, threads=2, values_at_once=values)
 
 
 def test_bins_hold_equally_many_rows(random: np.random.Generator) -> None:

@@ -11,6 +11,7 @@ import xgboost as xgb
 
 from treering import preparation, training
 from treering.errors import UserError
+from treering.features import Features
 from treering.hyperparameters import Hyperparameters
 from treering.identity import Piece, Pieces
 from treering.progress import Progress
@@ -40,7 +41,7 @@ class _Job:
     def shard(self, label: Any) -> Shard:
         """All rows, with these labels."""
         pieces = Pieces.of([Piece(0, 0, _ROWS)])
-        return Shard(Columns(4), np.asfortranarray(self.features), label, None, None, pieces, _ROWS)
+        return Shard(Columns(4), Features.of(self.features), label, None, None, pieces, _ROWS)
 
     def train(self, initial: xgb.Booster | None = None) -> Trained:
         """Train on one rank."""

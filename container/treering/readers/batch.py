@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -116,8 +116,8 @@ class Batch:
 type Unit = Literal["bytes", "rows"]
 
 
-class Reader(Protocol):
-    """One format. A reader holds the options of its channel and no open files."""
+class Divider(Protocol):
+    """How files of one format are divided among ranks."""
 
     unit: ClassVar[Unit]
 
@@ -126,12 +126,6 @@ class Reader(Protocol):
 
     def divisible(self, file: File) -> bool:
         """Whether a file may be cut, as far as its name tells; what its bytes tell, `boundaries` obeys."""
-
-    def columns(self, file: File) -> Columns:
-        """Feature columns of one file; raises UserError where they cannot be told."""
-
-    def categories(self) -> Mapping[int, tuple[str, ...]]:
-        """Of each categorical column what its codes stand for, as far as this reader has read."""
 
     def survey(self, file: File, start: int, stop: int) -> int:
         """What has to be counted between two targets before boundaries can be placed.
@@ -150,5 +144,30 @@ class Reader(Protocol):
         `extent`, yields every row exactly once.
         """
 
+
+class Reader(Divider, Protocol):
+    """One format. A reader holds the options of its channel and no open files."""
+
+    def columns(self, file: File) -> Columns:
+        """Feature columns of one file; raises UserError where they cannot be told."""
+
+    def categories(self) -> Mapping[int, tuple[str, ...]]:
+        """Of each categorical column what its codes stand for, as far as this reader has read."""
+
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows of `span` in order; raises UserError with file, line or row, and column."""
+
+    def cut(self, span: Span) -> list[Span]:
+        """The parts of `span` that can be read side by side, each by one thread at a time."""
+
+    def tasks(self, span: Span) -> Iterator[Callable[[], Batch]]:
+        """What `read` does, divided: drawing tasks goes through the file, and any thread may run one.
+
+        What they return are the batches of `read`, but some may be empty.
+        """
+
+    def together(self, spans: Sequence[Span]) -> tuple[Batch, list[int]] | None:
+        """Read several small files at once, as one batch, and tell how many rows each has.
+
+        None where they have to be read one by one: they are unlike, or not plainly right.
+        """

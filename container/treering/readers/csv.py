@@ -1,6 +1,6 @@
 """CSV text: the label first, unless another column is named, and the features; all of them numbers.
 
-pyarrow parses blocks of whole rows with all cores. It reads float32 at once, so a value that was written
+pyarrow parses blocks of whole rows, several at a time. It reads float32 at once, so a value that was written
 from a float32 comes back bit for bit. What pyarrow or a check refuses gets a second, careful look
 (`treering.readers.csv_careful`), which either names file, line and column or finds the block readable.
 """
@@ -8,6 +8,7 @@ from a float32 comes back bit for bit. What pyarrow or a check refuses gets a se
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from treering.readers import cells, compression, csv_careful, lines
+from treering.readers import cells, compression, csv_careful, lines, small_files
 from treering.readers.batch import Batch, Columns, Span
 from treering.readers.csv_careful import DOUBLE_QUOTE
 from treering.readers.csv_layout import Layout, layout_of
@@ -24,13 +25,16 @@ from treering.readers.groups import groups_of
 from treering.readers.roles import Roles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from treering.readers.batch import File, Unit
 
 logger = logging.getLogger(__name__)
 
-_PIECE = 1 << 20  # bytes that one thread parses at once
+_PIECE = 1 << 20  # bytes that one of pyarrow's own threads parses at once
+_FEWEST_ROWS = (
+    64  # of the first row's length in one batch: each column costs a microsecond, however few its values
+)
 _MISSING = [*cells.MISSING, *(" " + cell for cell in cells.MISSING)]  # pyarrow compares before it trims
 
 
@@ -68,6 +72,7 @@ class CsvReader:
         self._header = header
         self._block_size = block_size
         self._layouts: dict[File, Layout] = {}
+        self._latest: Layout | None = None
         self._slow: set[File] = set()
 
     def extent(self, file: File) -> int:
@@ -108,20 +113,50 @@ class CsvReader:
 
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows that start in `span`; raises UserError with file, line and column."""
-        lines.require_row_start(span)
         layout = self._layout(span.file)
-        for block in lines.blocks(layout.rows_of(span), self._block_size, quoted=True):
-            batch = self._batch(block, layout)
+        for block in self._blocks(span):
+            batch = self._batch(block, layout, threads=True)
             if batch.rows:
                 yield batch
 
+    def cut(self, span: Span) -> list[Span]:
+        """The span itself: its bytes are read in order, and parsed side by side."""
+        return [span]
+
+    def tasks(self, span: Span) -> Iterator[Callable[[], Batch]]:
+        """One for each block of text."""
+        layout = self._layout(span.file)
+        return (functools.partial(self._batch, block, layout) for block in self._blocks(span))
+
+    def together(self, spans: Sequence[Span]) -> tuple[Batch, list[int]] | None:
+        """All rows of several whole files, if they are laid out alike and plainly right."""
+        layout = self._layout(spans[0].file)
+        texts = []
+        for span in spans:
+            other = self._layout(span.file)
+            if not other.is_like(layout):
+                return None
+            texts.append(small_files.text(span.file, other.start))
+        joined = small_files.join(texts, plain=DOUBLE_QUOTE)
+        table = None if joined is None else _parse(joined.data, layout)
+        if joined is None or table is None or not table.fits(layout.parts):
+            return None
+        return joined.checked(table.to_batch(layout.parts))
+
+    def _blocks(self, span: Span) -> Iterator[lines.Block]:
+        lines.require_row_start(span)
+        layout = self._layout(span.file)
+        size = max(self._block_size, min(lines.LARGE_BLOCK, _FEWEST_ROWS * layout.row_bytes))
+        return lines.blocks(layout.rows_of(span), size, quoted=True)
+
     def _layout(self, file: File) -> Layout:
         if file not in self._layouts:
-            self._layouts[file] = layout_of(file, self._roles, header=self._header)
+            self._layouts[file] = layout_of(file, self._roles, header=self._header, like=self._latest)
+            self._latest = self._layouts[file]
         return self._layouts[file]
 
-    def _batch(self, block: lines.Block, layout: Layout) -> Batch:
-        table = _parse(block.data, layout)
+    def _batch(self, block: lines.Block, layout: Layout, *, threads: bool = False) -> Batch:
+        table = _parse(block.data, layout, threads=threads)
         if table is None or not table.fits(layout.parts):
             table = csv_careful.parse(block, layout)
             if block.file not in self._slow:
@@ -134,12 +169,12 @@ class CsvReader:
         return table.to_batch(layout.parts)
 
 
-def _parse(data: bytes, layout: Layout) -> Table | None:
+def _parse(data: bytes, layout: Layout, *, threads: bool = False) -> Table | None:
     """All cells of `data`, or None if this takes a careful look."""
     if data.count(DOUBLE_QUOTE) % 2 or data.startswith(lines.BOM):  # pyarrow overlooks both
         return None
     try:
-        table = _read(data, layout)
+        table = _read(data, layout, threads=threads)
     except pa.ArrowInvalid:
         return None
     group, at = None, layout.parts.group
@@ -157,16 +192,17 @@ def _parse(data: bytes, layout: Layout) -> Table | None:
     return Table(numbers, group)
 
 
-def _read(data: bytes, layout: Layout) -> pa.Table:
+def _read(data: bytes, layout: Layout, *, threads: bool) -> pa.Table:
     """The columns of `data`: numbers, but for a column of query groups."""
     row = data.find(b"\n") + 1 or len(data)
+    piece = max(_PIECE, 4 * row) if threads else len(data) + 1
     names = [str(column) for column in range(layout.columns)]
     kinds = dict.fromkeys(names, pa.float32())
     if layout.parts.group is not None:
         kinds[str(layout.parts.group)] = pa.dictionary(pa.int32(), pa.string())
     return arrow_csv.read_csv(
         pa.BufferReader(data),
-        read_options=arrow_csv.ReadOptions(column_names=names, block_size=max(_PIECE, 4 * row)),
+        read_options=arrow_csv.ReadOptions(column_names=names, block_size=piece, use_threads=threads),
         parse_options=arrow_csv.ParseOptions(
             delimiter=layout.delimiter, newlines_in_values=DOUBLE_QUOTE in data
         ),

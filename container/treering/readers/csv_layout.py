@@ -26,6 +26,7 @@ DELIMITERS = (",", ";", "\t", "|", " ")
 """In order of preference where several fit equally well."""
 
 _SAMPLE = 20  # rows that have to agree on the delimiter
+_DIGITS = b"0123456789+-.eE"
 _SPARSE = re.compile(r"[0-9]+:\S+")  # index:value, as LIBSVM has it
 
 
@@ -47,6 +48,10 @@ class Layout:
         The header's names of all columns, or None.
     parts
         The part that each column plays.
+    header
+        Its bytes, with the line's end; none if there is none.
+    row_bytes
+        Length of the first row.
     """
 
     delimiter: str
@@ -55,6 +60,8 @@ class Layout:
     start: int
     names: tuple[str, ...] | None
     parts: Parts
+    header: bytes = b""
+    row_bytes: int = 0
 
     def rows_of(self, span: Span) -> Span:
         """The text of a span's rows, which may be none."""
@@ -62,14 +69,31 @@ class Layout:
         start = max(text.start, self.start) if self.columns else text.stop
         return Span(span.file, min(start, text.stop), text.stop)
 
+    def is_like(self, other: Layout) -> bool:
+        """Whether texts of both can stand one behind the other."""
+        return (
+            not (self.look.compressed or other.look.compressed)
+            and self.columns > 0
+            and (self.delimiter, self.columns) == (other.delimiter, other.columns)
+            and (self.parts is other.parts or self.parts == other.parts)
+        )
+
     def named(self, column: int) -> str:
         """What to call a column in a message: its number from 1, and its name if it has one."""
         name = f" ({cells.shown(self.names[column])})" if self.names else ""
         return f"column {column + 1}{name}"
 
 
-def layout_of(file: File, roles: Roles, *, header: bool) -> Layout:
+def layout_of(file: File, roles: Roles, *, header: bool, like: Layout | None = None) -> Layout:
     """Find out how `file` is laid out.
+
+    Parameters
+    ----------
+    file, roles, header
+        What to look at, which columns the job names, and whether the first row names columns.
+    like
+        The layout of another file with the same roles and header: if this one plainly has it as well, most of
+        the work is spared.
 
     Raises
     ------
@@ -78,9 +102,11 @@ def layout_of(file: File, roles: Roles, *, header: bool) -> Layout:
         asked for is not there, there is no feature column, or the file is no CSV at all.
     """
     look = lines.look(file, quoted=True)
-    head = look.head
+    head, look = look.head, look.forget_head()
     if head is None:
         return Layout(",", 0, look, look.stop, None, Parts(0, ()))
+    if like is not None and _continues(head, like):
+        return dataclasses.replace(like, look=look, start=head.start + len(like.header))
     delimiter, sample = _delimiter(head)
     first = sample[0]
     _require_dense(head, first)
@@ -103,7 +129,20 @@ def layout_of(file: File, roles: Roles, *, header: bool) -> Layout:
     parts = assign(roles, columns, names, file.name)
     if names is not None:
         _require_names(head, names, parts)
-    return Layout(delimiter, columns, look, start, names, parts)
+    behind = head.data[: start - head.start] if header else b""
+    row = head.data.find(b"\n", len(behind)) + 1 or len(head.data)
+    return Layout(delimiter, columns, look, start, names, parts, behind, row - len(behind))
+
+
+def _continues(head: lines.Block, like: Layout) -> bool:
+    """Whether a file that begins with `head` has the header of `like`, and a first row of as many plain numbers."""
+    if not like.columns or not head.data.startswith(like.header):
+        return False
+    start = len(like.header)
+    stop = head.data.find(b"\n", start)
+    row = head.data[start : stop if stop >= 0 else len(head.data)].rstrip(b"\r")
+    delimiter = like.delimiter.encode()
+    return row.count(delimiter) + 1 == like.columns and not row.translate(None, _DIGITS + delimiter)
 
 
 def _delimiter(head: lines.Block) -> tuple[str, list[list[str]]]:

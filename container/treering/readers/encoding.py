@@ -6,6 +6,7 @@ into the one list of all hosts.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,15 @@ from pyarrow import types
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+MOST = 1_000_000
+"""Categories of one column: each is a bin in every histogram, 16 bytes for each node of a tree."""
+
+TOO_MANY = (
+    f"there are more than {MOST:,} categories, so this may be an id rather than a category; leave the column out, or "
+    "put numbers in its place, such as each category's frequency"
+)
+"""What to tell whoever has more."""
 
 
 def is_categorical(column: pa.DataType) -> bool:
@@ -29,10 +39,11 @@ def _is_text(column: pa.DataType) -> bool:
 
 
 class Encoder:
-    """The categories of one column, in the order in which they were first seen."""
+    """The categories of one column, in the order in which they were first seen, by any thread."""
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -40,12 +51,23 @@ class Encoder:
         return tuple(self._codes)
 
     def encode(self, values: pa.Array) -> NDArray[np.float32]:
-        """Codes of `values`, float32 with NaN for null; shape (len(values),). Exact below 2^24 categories."""
+        """Codes of `values`, float32 with NaN for null; shape (len(values),).
+
+        Raises
+        ------
+        OverflowError
+            There are more than `MOST` categories.
+        """
         if not types.is_dictionary(values.type):
             values = values.dictionary_encode()
         known = self._codes
+        if len(values.dictionary) > 2 * MOST:  # a dictionary may hold more than is used, but not this much
+            raise OverflowError
         names = values.dictionary.cast(pa.string()).to_pylist()
-        codes = [np.nan if name is None else known.setdefault(name, len(known)) for name in names]
+        with self._lock:
+            codes = [np.nan if name is None else known.setdefault(name, len(known)) for name in names]
+            if len(known) > MOST:
+                raise OverflowError
         indices = values.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
         encoded: NDArray[np.float32] = np.array([*codes, np.nan], np.float32)[indices]
         return encoded

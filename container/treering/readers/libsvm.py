@@ -3,13 +3,13 @@
 Indices count from 0 and are taken as they are. They may stand in any order, as XGBoost's own parser allows,
 but only once in a row: that parser keeps both values, which no tree can use.
 
-A block is decoded in bulk, by turning it into CSV of two columns (index and value) that pyarrow parses with
-all cores. Whatever does not fit that form gets a second, careful look (`treering.readers.libsvm_careful`).
+A block is decoded in bulk, by turning it into CSV of two columns (index and value) that pyarrow parses. Whatever does not fit that form gets a second, careful look (`treering.readers.libsvm_careful`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import logging
 import re
@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from treering.readers import compression, libsvm_careful, lines
+from treering.readers import compression, libsvm_careful, lines, small_files
 from treering.readers.batch import Batch, Columns, Span
 from treering.readers.libsvm_rows import LARGEST_INDEX, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PIECE = 1 << 20  # bytes that one thread parses at once
 _COMMENT = re.compile(rb"#[^\n]*")
 _HEAVY_LABEL = re.compile(rb"^([^\s:]+):", re.MULTILINE)
 _INDENT = re.compile(rb"^[ \t]+", re.MULTILINE)
@@ -96,12 +95,32 @@ class LibsvmReader:
 
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows that start in `span`; raises UserError with file and line."""
+        return (batch for task in self.tasks(span) if (batch := task()).rows)
+
+    def cut(self, span: Span) -> list[Span]:
+        """The span itself: its bytes are read in order, and parsed side by side."""
+        return [span]
+
+    def tasks(self, span: Span) -> Iterator[Callable[[], Batch]]:
+        """One for each block of text."""
         lines.require_row_start(span)
         form = self._form(span.file)
-        for block in lines.blocks(form.look.within(span), self._block_size, quoted=False):
-            batch = self._batch(block, form)
-            if batch.rows:
-                yield batch
+        blocks = lines.blocks(form.look.within(span), self._block_size, quoted=False)
+        return (functools.partial(self._batch, block, form) for block in blocks)
+
+    def together(self, spans: Sequence[Span]) -> tuple[Batch, list[int]] | None:
+        """All rows of several whole files, if their rows are of one form and plainly right."""
+        forms = [self._form(span.file) for span in spans]
+        kinds = {(form.look.compressed, form.weighted, form.grouped) for form in forms}
+        if len(kinds) > 1 or forms[0].look.compressed:
+            return None
+        texts = [
+            small_files.text(span.file, form.look.start) for span, form in zip(spans, forms, strict=True)
+        ]
+        joined = small_files.join(texts, plain=b"#")
+        rows = None if joined is None else _parse(joined.data, forms[0])
+        batch = rows.to_batch() if rows is not None and rows.usable() else None
+        return None if joined is None or batch is None else joined.checked(batch)
 
     def _form(self, file: File) -> _Form:
         if file not in self._forms:
@@ -127,7 +146,8 @@ class LibsvmReader:
 
 def _form_of(file: File) -> _Form:
     look = lines.look(file, quoted=False)
-    if head := look.head:
+    head, look = look.head, look.forget_head()
+    if head:
         rest = Span(file, head.start + len(head.data), look.stop)
         for block in itertools.chain([head], lines.blocks(rest, lines.HEAD, quoted=False)):
             for line in block.data.split(b"\n"):
@@ -189,9 +209,13 @@ def _to_rows(data: bytes, form: _Form) -> Rows | None:
 
 def _to_table(data: bytes, value_type: pa.DataType) -> pa.Table:
     """Columns ``index`` and ``value`` of all tokens; a line's start, hence its label, has no index."""
+    text = b"," + data.replace(b"\n", b"\n,").translate(_TO_CSV)
+    size = len(text) + 1
     return arrow_csv.read_csv(
-        pa.BufferReader(b"," + data.replace(b"\n", b"\n,").translate(_TO_CSV)),
-        read_options=arrow_csv.ReadOptions(column_names=["index", "value"], block_size=_PIECE),
+        pa.BufferReader(text),
+        read_options=arrow_csv.ReadOptions(
+            column_names=["index", "value"], block_size=size, use_threads=False
+        ),
         parse_options=arrow_csv.ParseOptions(quote_char=False),
         convert_options=arrow_csv.ConvertOptions(
             column_types={"index": pa.int64(), "value": value_type},

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 BOM = b"\xef\xbb\xbf"
 """UTF-8's byte order mark: no part of the text."""
 
-BLOCK = 16 << 20
-"""Bytes of text that become one batch: enough for several cores; malloc hands out fresh pages from 32 MiB on."""
+BLOCK = 4 << 20
+"""Bytes of text that become one batch, on one core: few enough to stay in its cache."""
+
+LARGE_BLOCK = 16 << 20
+"""Bytes of text in the batches of files whose rows are very long; malloc hands out fresh pages from 32 MiB on."""
 
 HEAD = 64 << 10
 """Bytes of a first look: the first hundreds of rows of most files."""
@@ -146,6 +149,10 @@ class Look:
     def compressed(self) -> bool:
         """Whether the file is an archive, which cannot be read from its middle."""
         return self.stop == ENDLESS
+
+    def forget_head(self) -> Look:
+        """The same without the first rows: who knows many files cannot keep them all."""
+        return Look(self.start, self.stop, None)
 
     def within(self, span: Span) -> Span:
         """The text that belongs to a span of the file; of a compressed one, which is never cut, all of it."""

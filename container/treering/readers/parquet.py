@@ -6,32 +6,43 @@ Nulls are missing. Text and dictionaries are categories; what else is no float b
 from __future__ import annotations
 
 import bisect
+import contextlib
+import functools
+import itertools
 import logging
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from treering.errors import UserError
-from treering.readers import arrow_values
-from treering.readers.batch import Batch, Columns
-from treering.readers.encoding import Encoder
+from treering.readers import arrow_values, parquet_group
+from treering.readers.batch import Batch, Columns, Span
+from treering.readers.encoding import TOO_MANY, Encoder
 from treering.readers.groups import groups_of
+from treering.readers.parquet_group import Part
 from treering.readers.parquet_layout import Layout, layout_of, opened_parquet
 from treering.readers.roles import Roles
 from treering.readers.rules import GROUP, INTERVAL, bounds, inverted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
+    from pyarrow import parquet
 
-    from treering.readers.batch import File, Span, Unit
+    from treering.readers.batch import File, Unit
+    from treering.readers.parquet_group import Column
 
 logger = logging.getLogger(__name__)
 
 BATCH = 16 << 20
-"""Bytes of float32 in one batch."""
+"""Bytes of float32 in one batch of a row group that is too large to be one."""
+
+WHOLE = 64 << 20
+"""Bytes of float32 up to which a row group becomes one batch."""
+
+_FOOTERS = 16  # kept: a large one takes longer to parse than a row group to decode
 
 NEAR = 0.005
 """Part of a span's rows that a boundary may move to meet the edge of a row group.
@@ -49,14 +60,18 @@ class ParquetReader:
     roles
         Columns that are no features; by default the first one is the label.
     batch_size
-        Bytes of float32 per batch.
+        Bytes of float32 in a batch of a large row group.
+    whole
+        Bytes of float32 up to which a row group is no large one.
     """
 
     unit: ClassVar[Unit] = "rows"
 
-    def __init__(self, *, roles: Roles | None = None, batch_size: int = BATCH) -> None:
+    def __init__(self, *, roles: Roles | None = None, batch_size: int = BATCH, whole: int = WHOLE) -> None:
         self._roles = roles or Roles()
         self._batch_size = batch_size
+        self._whole = whole
+        self._footers: dict[File, parquet.FileMetaData] = {}
         self._layouts: dict[File, Layout] = {}
         self._encoders: dict[int, Encoder] = {}
         self._rounded = False
@@ -92,76 +107,115 @@ class ParquetReader:
 
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows of `span`; raises UserError with file, row and column."""
+        return (task() for part in self.cut(span) for task in self.tasks(part))
+
+    def cut(self, span: Span) -> list[Span]:
+        """One span for each row group."""
+        edges = self._layout(span.file).edges
+        inside = sorted({edge for edge in edges if span.start < edge < span.stop})  # some groups are empty
+        places = [span.start, *inside, span.stop] if span.start < span.stop else []
+        return [Span(span.file, start, stop) for start, stop in itertools.pairwise(places)]
+
+    def tasks(self, span: Span) -> Iterator[Callable[[], Batch]]:
+        """Decode a small row group in one task; of a large one, tasks convert what drawing them decodes."""
         layout = self._layout(span.file)
-        first = span.start
-        for table in self._batches(span, layout):
-            yield self._convert(table, layout, span.file, first)
-            first += table.num_rows
-        if first != span.stop:
-            raise UserError(f"{span.file.name} is damaged: it ends at row {first:,} of {layout.edges[-1]:,}")
+        for each in self.cut(span):
+            group = bisect.bisect_right(layout.edges, each.start) - 1
+            before, after = layout.edges[group : group + 2]
+            part = Part(group, each.start - before, each.stop - before)
+            if 4 * (after - before) * len(layout.names) <= self._whole:
+                yield functools.partial(self._decode, each, part, layout)
+            else:
+                yield from self._decode_some(each, part, layout)
+
+    def together(self, spans: Sequence[Span]) -> None:  # noqa: ARG002  # whatever the files are
+        """Nothing: files cannot stand one behind the other."""
+        return
 
     def _layout(self, file: File) -> Layout:
         if file not in self._layouts:
             self._layouts[file] = layout_of(file, self._roles)
         return self._layouts[file]
 
-    def _batches(self, span: Span, layout: Layout) -> Iterator[pa.RecordBatch]:
-        """Cut the span's rows out of the row groups that hold them."""
-        if span.start == span.stop:
-            return
-        groups = range(
-            bisect.bisect_right(layout.edges, span.start) - 1, bisect.bisect_left(layout.edges, span.stop)
-        )
-        row = layout.edges[groups.start]
-        with opened_parquet(span.file) as source:
-            batches = source.iter_batches(
-                batch_size=max(1, self._batch_size // (4 * len(layout.names))),
-                row_groups=list(groups),
-                columns=list(layout.names),
-            )
-            for batch in batches:
-                start, stop = max(span.start - row, 0), min(span.stop - row, batch.num_rows)
-                row += batch.num_rows
-                if start < stop:
-                    yield batch.slice(start, stop - start)
+    @contextlib.contextmanager
+    def _opened(self, file: File) -> Iterator[parquet.ParquetFile]:
+        with opened_parquet(file, self._footers.get(file)) as source:
+            if file not in self._footers:
+                self._footers[file] = source.metadata
+                for old in list(self._footers)[:-_FOOTERS]:
+                    self._footers.pop(old, None)
+            yield source
 
-    def _convert(self, batch: pa.RecordBatch, layout: Layout, file: File, first: int) -> Batch:
-        """Batch of a span's rows, of which the first is the file's row `first`, from 0."""
-        parts = layout.parts
+    def _decode(self, span: Span, part: Part, layout: Layout) -> Batch:
+        with self._opened(span.file) as source:
+            column = parquet_group.by_columns(source, part, layout.names)
+            return self._convert(column, span, layout)
+
+    def _decode_some(self, span: Span, part: Part, layout: Layout) -> Iterator[Callable[[], Batch]]:
+        at_once = max(1, self._batch_size // (4 * len(layout.names)))
+        row = span.start
+        with self._opened(span.file) as source:
+            for start, rows, column in parquet_group.by_rows(source, part, layout.names, at_once):
+                row = span.start - part.start + start
+                yield functools.partial(self._convert, column, Span(span.file, row, row + rows), layout)
+                row += rows
+        if row != span.stop:
+            raise UserError(f"{span.file.name} is damaged: it ends at row {row:,} of {layout.edges[-1]:,}")
+
+    def _convert(self, column: Column, span: Span, layout: Layout) -> Batch:
+        """Batch of all rows of `span`, whose columns `column` gives."""
+        parts, rows = layout.parts, span.stop - span.start
+        place_of = {place: number for number, place in enumerate(parts.features)}
+        categorical = frozenset(layout.columns.categorical)
+        features = np.empty((rows, len(place_of)), np.float32, order="F")
+        found: dict[int, NDArray[np.float32]] = {}
+        group = None
 
         def refuse(broken: NDArray[np.bool_], place: int, sentence: str) -> None:
             if broken.any():
-                row = first + int(np.argmax(broken)) + 1
-                raise UserError(f"{file.name}, row {row:,}, column {layout.names[place]!r}: {sentence}")
+                row = span.start + int(np.argmax(broken)) + 1
+                raise UserError(f"{span.file.name}, row {row:,}, column {layout.names[place]!r}: {sentence}")
 
-        def floats(place: int) -> NDArray[np.float32]:
-            values = self._floats(batch, layout.names[place], file)
-            rule = parts.rule(place)
-            refuse(rule.broken(values), place, rule.sentence)
-            return values
-
-        features = np.empty((batch.num_rows, len(parts.features)), np.float32, order="F")
-        for column, place in enumerate(parts.features):
-            if column in layout.columns.categorical:
-                encoder = self._encoders.setdefault(column, Encoder())
-                features[:, column] = encoder.encode(batch.column(layout.names[place]))
+        for place, name in enumerate(layout.names):
+            values = column(name)
+            if len(values) != rows:
+                raise UserError(
+                    f"{span.file.name} is damaged: column {name!r} lacks rows of {span.start:,} to {span.stop:,}"
+                )
+            number = place_of.get(place)
+            if number in categorical:
+                features[:, number] = self._codes(values, number, f"{span.file.name}, column {name!r}")
+            elif place == parts.group:
+                group, missing = groups_of(values)
+                refuse(missing, place, GROUP)
             else:
-                features[:, column] = floats(place)
-        label = floats(parts.label)
-        weight = None if parts.weight is None else floats(parts.weight)
-        upper = group = None
+                floats, rule = self._floats(values, name, span.file), parts.rule(place)
+                refuse(rule.broken(floats), place, rule.sentence)
+                if number is None:
+                    found[place] = floats
+                else:
+                    features[:, number] = floats
+        upper = None
         if parts.label_upper is not None:
-            upper = bounds(floats(parts.label_upper))
-            refuse(inverted(label, upper), parts.label_upper, INTERVAL)
-        if parts.group is not None:
-            group, missing = groups_of(batch.column(layout.names[parts.group]))
-            refuse(missing, parts.group, GROUP)
-        margins = [floats(place) for place in parts.base_margin]
-        base_margin = np.column_stack(margins) if len(margins) > 1 else next(iter(margins), None)
-        return Batch(features, label, weight, group, upper, base_margin)
+            upper = bounds(found[parts.label_upper])
+            refuse(inverted(found[parts.label], upper), parts.label_upper, INTERVAL)
+        margins = [found[place] for place in parts.base_margin]
+        return Batch(
+            features,
+            found[parts.label],
+            None if parts.weight is None else found[parts.weight],
+            group,
+            upper,
+            np.column_stack(margins) if len(margins) > 1 else next(iter(margins), None),
+        )
 
-    def _floats(self, batch: pa.RecordBatch, name: str, file: File) -> NDArray[np.float32]:
-        values = batch.column(name)
+    def _codes(self, values: pa.Array, number: int, where: str) -> NDArray[np.float32]:
+        try:
+            return self._encoders.setdefault(number, Encoder()).encode(values)
+        except OverflowError as error:
+            raise UserError(f"{where}: {TOO_MANY}") from error
+
+    def _floats(self, values: pa.Array, name: str, file: File) -> NDArray[np.float32]:
         if not self._rounded and not arrow_values.survives(values):
             self._rounded = True
             logger.warning(

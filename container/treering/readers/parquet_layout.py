@@ -98,12 +98,15 @@ def _kind(schema: pa.Schema, name: str, file: File) -> ColumnType:
 
 
 @contextlib.contextmanager
-def opened_parquet(file: File) -> Iterator[parquet.ParquetFile]:
-    """Open `file`; whatever Arrow cannot make sense of, now or while reading, is a damaged file."""
+def opened_parquet(file: File, footer: parquet.FileMetaData | None = None) -> Iterator[parquet.ParquetFile]:
+    """Open `file`; whatever Arrow cannot make sense of, now or while reading, is a damaged file.
+
+    `footer` is that of the file, where it has been read before.
+    """
     with opened(file):
         try:
             with parquet.ParquetFile(
-                file.path, buffer_size=_BUFFER, page_checksum_verification=True
+                file.path, metadata=footer, buffer_size=_BUFFER, page_checksum_verification=True
             ) as source:
                 yield source
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:

@@ -16,6 +16,7 @@ from treering import preparation, run_identity, training
 from treering.checkpoint_folder import CheckpointFolder
 from treering.checkpoints import Checkpoints
 from treering.collective import communicator
+from treering.features import Features
 from treering.hyperparameters import Hyperparameters
 from treering.identity import Piece, Pieces
 from treering.progress import Progress
@@ -70,9 +71,7 @@ class _Job:
         ends = np.linspace(0, len(label), self.world.size + 1).astype(int)
         mine = slice(*ends[self.world.rank : self.world.rank + 2])
         pieces = Pieces.of([Piece(0, mine.start, mine.stop - mine.start)])
-        return Shard(
-            Columns(5), np.asfortranarray(features[mine]), label[mine], None, None, pieces, len(label)
-        )
+        return Shard(Columns(5), Features.of(features[mine]), label[mine], None, None, pieces, len(label))
 
     def train(self, folder: CheckpointFolder | None, *, stop: bool = False) -> Trained:
         """Train to the end, or where this rank is asked to `stop` for a round."""

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from treering import queries
 from treering.errors import UserError
+from treering.features import Features
 from treering.identity import Piece, Pieces
 from treering.readers.batch import Columns
 from treering.shard import Shard
@@ -38,7 +39,7 @@ def _whole(group: NDArray[np.int64], files: list[int], *, is_sparse: bool) -> Sh
     features = np.asfortranarray(np.column_stack([number, np.full(group.size, np.nan), -number]), np.float32)
     return Shard(
         Columns(_WIDTH),
-        _sparse(features) if is_sparse else features,
+        Features.of(_sparse(features) if is_sparse else features),
         number,
         number + 1,
         group,
@@ -64,7 +65,7 @@ def _part(whole: Shard, start: int, stop: int) -> Shard:
     own = slice(start, stop)
     return Shard(
         whole.columns,
-        whole.features[own],
+        Features.of(whole.features.take(np.arange(start, stop))),
         whole.label[own],
         whole.weight[own],
         whole.group[own],
@@ -82,10 +83,11 @@ def _cut(world: World, rng: np.random.Generator, whole: Shard) -> Shard:
 
 
 def _dense(shard: Shard) -> NDArray[np.float32]:
-    if isinstance(shard.features, np.ndarray):
-        return shard.features
-    dense = np.full(shard.features.shape, np.nan, np.float32)
-    entries = shard.features.tocoo()
+    features = shard.features.stacked()
+    if isinstance(features, np.ndarray):
+        return features
+    dense = np.full(features.shape, np.nan, np.float32)
+    entries = features.tocoo()
     dense[entries.row, entries.col] = entries.data
     return dense
 

@@ -102,8 +102,7 @@ def test_every_row_is_read_once_from_all_kinds_of_files(
     np.testing.assert_array_equal(np.sort(everybody), np.arange(row))
     # a row's identity is its file and its number there, which the features say as well
     file, number_in_file = loaded.pieces.expand()
-    assert isinstance(loaded.features, np.ndarray)
-    np.testing.assert_array_equal(loaded.features, np.column_stack([number_in_file, file]))
+    np.testing.assert_array_equal(loaded.features.stacked(), np.column_stack([number_in_file, file]))
 
 
 def test_archives_are_dealt_by_size(world: World, rng: np.random.Generator, root: Path) -> None:

@@ -58,7 +58,7 @@ def test_reads_every_row_once_wherever_it_is_cut(
     matrix, table = _random(rng, rows=100)
     file = save(table, size=int(rng.integers(1, 120)))
     targets = rng.integers(0, 101, size=7).tolist()
-    batch = read_all(ParquetReader(batch_size=batch_size), file, targets)
+    batch = read_all(ParquetReader(batch_size=batch_size, whole=batch_size), file, targets)
     np.testing.assert_array_equal(batch.label, matrix[:, 0])
     np.testing.assert_array_equal(batch.features, matrix[:, 1:])
 
@@ -129,7 +129,7 @@ def test_only_overlapping_row_groups_are_read(save: Any) -> None:
 def test_batches_are_bounded(save: Any) -> None:
     """A row group larger than a batch is cut; dense columns are contiguous."""
     file = save({name: np.zeros(1000, np.float32) for name in "yab"})
-    batches = list(ParquetReader(batch_size=1200).read(Span(file, 50, 950)))
+    batches = list(ParquetReader(batch_size=1200, whole=1200).read(Span(file, 50, 950)))
     assert sum(batch.rows for batch in batches) == 900
     assert max(batch.rows for batch in batches) == 100
     assert all(
@@ -262,7 +262,7 @@ def test_an_infinite_feature_is_named(save: Any, read_all: ReadAll, bad: float) 
     values[300] = bad
     file = save({"y": np.zeros(500), "a": np.zeros(500), "b": values}, size=70)
     with pytest.raises(UserError, match=r"^train\.parquet, row 301, column 'b': a feature has to be finite"):
-        read_all(ParquetReader(batch_size=400), file, [123])
+        read_all(ParquetReader(batch_size=400, whole=400), file, [123])
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan, None])
@@ -324,7 +324,7 @@ def test_equal_names_are_refused(save: Any) -> None:
 def test_spans_of_threads_do_not_disturb_each_other(rng: np.random.Generator, save: Any) -> None:
     """One reader may read several spans at once: it keeps no open files."""
     matrix, table = _random(rng, rows=90)
-    file, reader = save(table, size=20), ParquetReader(batch_size=64)
+    file, reader = save(table, size=20), ParquetReader(batch_size=64, whole=64)
     streams = [reader.read(Span(file, start, start + 30)) for start in (0, 30, 60)]
     rows: list[list[Any]] = [[], [], []]
     for turn in itertools.zip_longest(*streams):
