@@ -144,6 +144,7 @@ class Link:
                 match message:
                     case {"type": "fence", "pairs": dict(pairs)} if self._fence is not None:
                         self._fence.set_result(pairs)
+                        self._fence = None  # whoever says it twice is not heard
                     case {"type": "stop"}:
                         self._stop()
                     case {"type": "verdict", "failure": failure}:
@@ -177,9 +178,10 @@ class Link:
 
     async def exchange(self, pairs: Mapping[str, str]) -> Mapping[str, str]:
         """One PMI fence over all hosts."""
-        self._fence = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+        self._fence = ended
         self._connection.send("fence", pairs=dict(pairs))
-        return await self._fence
+        return await ended
 
     def beat(self) -> None:
         """Tell that this host is alive, and how its ranks are."""
