@@ -23,7 +23,6 @@ from treering import (
     preparation,
     run_identity,
     schema,
-    scratch,
     support,
     training,
     warm_start,
@@ -32,6 +31,7 @@ from treering.budget import Budget
 from treering.cluster import Cluster
 from treering.progress import Progress
 from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
+from treering.scratch import Scratch
 from treering.shard import Place
 from treering.strategies import alone, averaged
 
@@ -83,8 +83,9 @@ def run(
         start.check_task(chosen)
     progress.phase("loading")
     with contextlib.ExitStack() as stack:
-        budget = Budget(place, chosen, stack.enter_context(scratch.opened(chosen.scratch_folder)))
-        place = dataclasses.replace(place, storage=budget.foresee(agreed, paths))
+        budget = Budget(place, chosen, stack.enter_context(Scratch(chosen.scratch_folder)))
+        storage = stack.enter_context(contextlib.closing(budget.foresee(agreed, paths)))
+        place = dataclasses.replace(place, storage=storage)
         shards = inputs.load(world, place, agreed, chosen, paths, start, progress)
         limits = budget.settle(shards)
         trained, model = stack.enter_context(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -16,12 +15,12 @@ from treering.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from treering.hyperparameters import Hyperparameters
     from treering.job import Channel
     from treering.memory import Room
     from treering.paths import Paths
+    from treering.scratch import Scratch
     from treering.shard import Place, Shard
 
 log = logging.getLogger(__name__)
@@ -96,14 +95,14 @@ class Budget:
         This rank among the hosts.
     chosen
         The job.
-    folder
+    scratch
         For what memory has no room for.
     """
 
-    def __init__(self, place: Place, chosen: Hyperparameters, folder: Path) -> None:
+    def __init__(self, place: Place, chosen: Hyperparameters, scratch: Scratch) -> None:
         self._place = place
         self._chosen = chosen
-        self._folder = folder
+        self._scratch = scratch
         self._storage = Storage()
         self._way = Way.MEMORY
 
@@ -114,7 +113,7 @@ class Budget:
         shares = {name: share(channel, hosts, ranks) for name, channel in given.items()}
         plan = foreseen(room, given, shares, self._chosen, paths, self._free_disk())
         self._tell("expected", plan, room)
-        self._storage = Storage(plan.kept, self._folder)
+        self._storage = Storage(plan.kept, self._scratch)
         return self._storage
 
     def settle(self, shards: Mapping[str, Shard]) -> Limits:
@@ -128,7 +127,7 @@ class Budget:
         if self._storage.kept > plan.kept:
             for shard in shards.values():
                 shard.features.move_out()
-        pages = self._folder if plan.way is Way.EXTERNAL else None
+        pages = self._scratch.folder if plan.way is Way.EXTERNAL else None
         return Limits(plan.values_at_once, plan.piece, pages, lets_go=True)
 
     def _room(self) -> Room:
@@ -137,8 +136,7 @@ class Budget:
         return memory.Room(left.size + self._storage.kept, left.why)
 
     def _free_disk(self) -> int:
-        left = shutil.disk_usage(self._folder).free // self._place.ranks_per_host
-        return left + self._storage.spooled
+        return self._scratch.free // self._place.ranks_per_host + self._storage.spooled
 
     def _tell(self, when: str, plan: Plan, room: Room) -> None:
         self._way = plan.way
