@@ -75,12 +75,12 @@ class Session:
     def working(self) -> Iterator[Progress]:
         """Leave the script's own code for work of ours, whose phases all ranks walk through alike."""
         yield self._progress
-        self._progress.phase(SCRIPT)
+        self._progress.phase(SCRIPT, unit="calls", done=self._calls)
 
     def call(self) -> None:
         """Note a collective call: where some rank hangs, those that wait for it have made one more."""
         self._calls += 1
-        self._progress.advance(self._calls, None, "calls")
+        self._progress.advance(self._calls)
 
     def tell_interruption(self) -> None:
         """Tell what is kept of a training that the job was asked to stop in, if there was one."""

@@ -86,6 +86,11 @@ class Text:
         while offset and (skipped := len(self.read(min(offset, _SKIPPED)))):
             offset -= skipped
 
+    @property
+    def position(self) -> int:
+        """Bytes of the file, as it lies on disk, that have been read so far."""
+        return self._raw.tell()
+
     def read(self, size: int) -> bytes:
         """The next `size` bytes; fewer only at the end."""
         data: bytes = self._stream.read(size)

@@ -127,7 +127,7 @@ def _run_python(run: _Run, paths: Paths, config: JobConfig, progress: Progress) 
         site.addsitedir(str(folder))
     sys.argv = [str(run.entry), *run.arguments]
     sys.path[0] = str(run.entry.parent)
-    progress.phase(SCRIPT)
+    progress.phase(SCRIPT, unit="calls")
     try:
         _as_main(run.entry, compiled)
     except BaseException as error:
@@ -172,7 +172,7 @@ def _run_shell(run: _Run, paths: Paths, config: JobConfig, progress: Progress) -
         environ, "PATH", [str(Path(sys.executable).parent)]
     )  # its `python` is the one that has our packages
     wires = [int(each) for each in [os.environ.get("PMI_FD")] if each]
-    progress.phase(SCRIPT)
+    progress.phase(SCRIPT, unit="calls")
     ended = subprocess.run(line, check=False, cwd=run.code.folder, env=environ, pass_fds=wires)
     if ended.returncode:
         raise ScriptError(
