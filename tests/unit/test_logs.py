@@ -82,8 +82,8 @@ def test_printed_lines_are_whole_and_leave_at_once(name: str, unbuffered: str) -
         [sys.executable, "-c", _START + program],
         stdin=subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
-        stdout=theirs if name == "stdout" else None,
-        stderr=theirs if name == "stderr" else None,
+        stdout=theirs.fileno() if name == "stdout" else None,
+        stderr=theirs.fileno() if name == "stderr" else None,
     )
     theirs.close()
     with ours:
