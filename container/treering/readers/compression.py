@@ -87,8 +87,8 @@ class Text:
             offset -= skipped
 
     @property
-    def position(self) -> int:
-        """Bytes of the file, as it lies on disk, that have been read so far."""
+    def consumed(self) -> int:
+        """How many of the file's own bytes went into what was read, or were fetched with it."""
         return self._raw.tell()
 
     def read(self, size: int) -> bytes:

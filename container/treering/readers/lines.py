@@ -241,8 +241,8 @@ def _blocks(span: Span, text: Text, size: int, *, quoted: bool, longest: int) ->
         data = rest + part
         end = len(data) if start + len(data) == span.stop else _rows_end(data, quoted=quoted)
         if end:
-            yield Block(span.file, start, data[:end], text.position - told)
-            told = text.position
+            yield Block(span.file, start, data[:end], text.consumed - told)
+            told = text.consumed
         elif len(data) > longest:
             raise UserError(
                 f"{Block(span.file, start, b'').place(0)}: this row has no end within {longest:,} bytes; look "
@@ -250,7 +250,7 @@ def _blocks(span: Span, text: Text, size: int, *, quoted: bool, longest: int) ->
             )
         start, rest = start + end, data[end:]
     if rest:  # the last row of a text whose length was not known
-        yield Block(span.file, start, rest, text.position - told)
+        yield Block(span.file, start, rest, text.consumed - told)
 
 
 def _rows_end(data: bytes, *, quoted: bool) -> int:
