@@ -13,6 +13,7 @@ from mpi4py import MPI
 
 import treering
 from treering import job
+from treering.errors import UserError
 from treering.paths import Paths
 from treering.progress import SCRIPT, Progress
 from treering.world import World
@@ -56,8 +57,13 @@ class Session:
 
     @property
     def config(self) -> JobConfig:
-        """The job; raises UserError or PlatformError where it cannot be read."""
+        """The job; raises UserError or PlatformError where there is none, or it cannot be read."""
         if self._config is None:
+            if not self.paths.config.is_dir():
+                raise UserError(
+                    f"there is no job here, and so no channel ({self.paths.config} does not exist); start the script "
+                    "by an estimator or by `treering local`"
+                )
             self._config = job.read(self.paths, os.environ)
         return self._config
 

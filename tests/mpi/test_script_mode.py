@@ -7,6 +7,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -287,6 +289,24 @@ def test_processes_of_a_script_are_no_ranks(scripts: Scripts) -> None:
     )
     ended = scripts.run(text)
     assert ended.code == 0, ended.log
+
+
+def test_a_script_that_is_started_by_hand_is_alone(tmp_path: Path) -> None:
+    """A world of one rank, without a supervisor; only rows need a job, and that is said."""
+    text = (
+        "import treering\nprint(treering.world().size, treering.allreduce([3, 4]))\ntreering.load('train')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        env=os.environ | {"SAGEMAKER_BASE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stdout == "1 [3 4]\n"
+    assert "UserError: there is no job here, and so no channel (" in done.stderr.splitlines()[-1]
 
 
 # --- how it is named ---
