@@ -21,6 +21,7 @@ from treering.cluster import Cluster
 from treering.errors import Failure, Kind, PlatformError, RingError, TreeringError
 from treering.launch import Launch
 from treering.link import Link, dial, join
+from treering.pace import Teller
 from treering.paths import Paths
 from treering.processes import Children
 from treering.ranks import Rank
@@ -95,6 +96,7 @@ class _Supervisor:
         self._link: Link | None = None
         self._failure: Failure | None = None
         self._ranks: list[Rank] = []
+        self._teller = Teller.from_environment(os.environ)
         self._ranks_through = False
         self._stop_signals = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -185,6 +187,7 @@ class _Supervisor:
             for rank in self._ranks:
                 rank.look(now - last, interval)
             last = now
+            self._teller.look({each.rank: each.position for each in self._signs()})
 
     def _signs(self) -> list[Signs]:
         found = (rank.signs() for rank in self._ranks)

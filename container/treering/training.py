@@ -112,11 +112,11 @@ def train(
     PeerLostError
         When XGBoost fails in a world of several: it never says whether another rank is gone.
     """
-    progress.phase("training")
     restorable = _is_restorable(world, prepared, checkpoints)
     begun = checkpoints.newest() if restorable and checkpoints is not None else None
     booster = _first_booster(prepared, begun)
     history: list[Mapping[str, float]] = list(begun.history) if begun is not None else []
+    progress.phase("training", chosen.num_round, "rounds", done=len(history))
     stopping = EarlyStopping.of(chosen, prepared.scored, history)
     written, interrupted = None, False
     while not (interrupted or stopping.is_over or len(history) >= chosen.num_round):
@@ -131,7 +131,7 @@ def train(
         if world.rank == 0:
             scoring.print_line(iteration, history[-1])
         stopping.note(history[-1])
-        progress.advance(len(history), chosen.num_round, "rounds")
+        progress.advance(len(history))
         done = stopping.is_over or len(history) == chosen.num_round
         interrupted = not done and any_host_is_to_stop(world, progress)
         is_due = done or interrupted or (checkpoints is not None and checkpoints.is_due(len(history)))

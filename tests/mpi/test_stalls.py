@@ -30,9 +30,9 @@ def test_the_rank_that_did_not_arrive_is_named(ring: Ring, culprit: int) -> None
     text = (
         _PROGRESS
         + MEET
-        + "progress.phase('loading'); progress.phase('training')\n"
+        + "progress.phase('loading'); progress.phase('training', 5, 'rounds')\n"
         + "for done in range(5):\n"
-        + "    progress.advance(done, 5, 'rounds')\n"
+        + "    progress.advance(done)\n"
         + f"    if done == 3 and world.rank == {culprit}: time.sleep(1000)\n"
         + "    if done < 4: continue\n"
         + "    world.barrier()"

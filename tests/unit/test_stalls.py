@@ -56,10 +56,7 @@ def test_an_earlier_phase_is_further_behind_than_any_count() -> None:
     found = stalls.find({"algo-1": [_rank(0, 0)], "algo-2": [loading]}, _TIMEOUT)
     assert found is not None
     assert found.host == "algo-2"
-    assert (
-        "it is in loading, 1,000,000,000 bytes; rank 0 (algo-1, in training, 0 of 100 rounds) is"
-        in found.sentence
-    )
+    assert "it is in loading, 1,000.0 MB; rank 0 (algo-1, in training, 0 of 100 rounds) is" in found.sentence
 
 
 def test_of_equals_the_one_that_waits_for_a_disk_is_named() -> None:
