@@ -268,7 +268,7 @@ class Trees(Group):
 
 
 class Dropout(Group):
-    """Dropout (`booster=dart`; XGBoost 3.4 applies it with `booster=gbtree` as well when one of these is given)."""
+    """Dropout (`booster=dart`): without it these are ignored with one log line, as in AWS's image; XGBoost 3.4 would drop trees."""
 
     rate_drop: float | None = option("Share of the trees dropped in a round.", default="0", ge=0, le=1)
     skip_drop: float | None = option("Probability that a round drops none.", default="0", ge=0, le=1)

@@ -199,7 +199,7 @@ def roles(hp: Hyperparameters) -> Iterator[Problem]:
 
 
 def strategy(hp: Hyperparameters) -> Iterator[Problem]:
-    """`strategy=ensemble` and `strategy=parameter_server` average trees grown with `tree_method=hist`, without dropout, and make another model of each layout, which `reproducible=true` forbids; `sync_rounds` needs `strategy=parameter_server`, which excludes `lambdarank_unbiased`."""
+    """`strategy=ensemble` and `strategy=parameter_server` average trees grown with `tree_method=hist` and `booster=gbtree`, and make another model of each layout, which `reproducible=true` forbids; `sync_rounds` needs `strategy=parameter_server`, which excludes `lambdarank_unbiased`."""
     chosen = f"strategy={hp.strategy}"
     if "sync_rounds" in hp.given and hp.strategy != "parameter_server":
         yield Problem(
@@ -213,12 +213,10 @@ def strategy(hp: Hyperparameters) -> Iterator[Problem]:
             f"{chosen} averages trees grown with tree_method=hist, so {hp.one_host_only} is not for it; use "
             "strategy=allreduce",
         )
-    dropout = [name for name in ("rate_drop", "one_drop") if getattr(hp, name)]
-    if hp.booster == "dart" or dropout:
-        cause = "booster=dart" if hp.booster == "dart" else dropout[0]
+    if hp.booster == "dart":
         yield Problem(
-            ("strategy", "booster", *dropout),
-            f"{chosen} cannot average trees that {cause} weighs anew; leave out dropout, or use strategy=allreduce",
+            ("strategy", "booster"),
+            f"{chosen} cannot average trees that booster=dart weighs anew; use booster=gbtree, or strategy=allreduce",
         )
     if hp.reproducible == "true":
         yield Problem(

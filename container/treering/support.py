@@ -55,8 +55,7 @@ def _check_start(chosen: Hyperparameters, model: Channel | None) -> None:
         if chosen.algorithm == "update":
             raise UserError("process_type=update needs the model to update, in a channel called model")
         return
-    drops = any(getattr(chosen, name) for name in ("rate_drop", "one_drop"))
-    if chosen.booster == "dart" or drops:
+    if chosen.booster == "dart":
         raise UserError(
             "dropout would weigh the trees of the given model anew; use booster=gbtree to go on from a model"
         )

@@ -338,6 +338,23 @@ def test_legacy_hyperparameters_are_told_and_change_nothing(
     assert without.model.read_bytes() == with_them.model.read_bytes()
 
 
+def test_trees_are_dropped_out_with_dart_only(tmp_path: Path, random: np.random.Generator) -> None:
+    """As in AWS's image, whose tuning example gives `rate_drop` alone: one log line, and the model without it."""
+    table = _table(random, 300)
+    dropout = {"rate_drop": "0.5", "one_drop": "1", "skip_drop": "0.1"}
+    plain = local_jobs.run(_one_file(table), tmp_path / "plain")
+    given = local_jobs.run(_one_file(table, **dropout), tmp_path / "given", hosts=2)
+    dart = local_jobs.run(_one_file(table, booster="dart", **dropout), tmp_path / "dart", hosts=2)
+    assert [ended.code for ended in (plain, given, dart)] == [0, 0, 0], given.log
+    assert given.log.count("No trees are dropped out: rate_drop, skip_drop, one_drop has an effect") == 1
+    assert given.model.read_bytes() == plain.model.read_bytes()
+    assert dart.model.read_bytes() != plain.model.read_bytes()
+    assert "No trees are dropped out" not in dart.log
+    assert "deprecated" not in dart.log + dart.log_of(
+        "algo-2"
+    )  # XGBoost's advice is to leave out the booster
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -468,9 +468,7 @@ def test_no_consequential_problems() -> None:
         ({"strategy": "ensemble", "tree_method": "approx"},
          "strategy=ensemble averages trees grown with tree_method=hist, so tree_method=approx is not for it; use strategy=allreduce"),
         ({"strategy": "ensemble", "booster": "dart"},
-         "strategy=ensemble cannot average trees that booster=dart weighs anew; leave out dropout, or use strategy=allreduce"),
-        ({"strategy": "ensemble", "rate_drop": "0.1"},
-         "strategy=ensemble cannot average trees that rate_drop weighs anew; leave out dropout, or use strategy=allreduce"),
+         "strategy=ensemble cannot average trees that booster=dart weighs anew; use booster=gbtree, or strategy=allreduce"),
         ({"strategy": "parameter_server", "reproducible": "true"},
          "reproducible=true, but with strategy=parameter_server the model depends on which rows each rank has; use strategy=allreduce"),
         ({"strategy": "parameter_server", "objective": "rank:ndcg", "lambdarank_unbiased": "true"},
@@ -503,7 +501,7 @@ def test_rules(raw: dict[str, object], said: str) -> None:
         {"lost_timeout": "4", "heartbeat_interval": "2"},
         {"eta": "0.1", "learning_rate": "0.10"},
         {"strategy": "ensemble", "objective": "rank:ndcg", "lambdarank_unbiased": "true"},
-        {"strategy": "parameter_server", "sync_rounds": "20", "rate_drop": "0", "reproducible": "false"},
+        {"strategy": "parameter_server", "sync_rounds": "20", "rate_drop": "0.1", "reproducible": "false"},
     ],
 )
 def test_what_is_allowed(raw: dict[str, object]) -> None:
@@ -592,7 +590,9 @@ def test_direction() -> None:
         ({"tree_method": "gpu_hist", "device": "cuda:1"},
          {"objective": "reg:squarederror", "tree_method": "hist", "device": "cuda:1"}),
         ({"learning_rate": "0.1", "reg_lambda": "2", "max_depth": "4", "one_drop": "1"},
-         {"objective": "reg:squarederror", "tree_method": "hist", "eta": 0.1, "lambda": 2, "max_depth": 4, "one_drop": True}),
+         {"objective": "reg:squarederror", "tree_method": "hist", "eta": 0.1, "lambda": 2, "max_depth": 4}),
+        ({"booster": "dart", "one_drop": "1"},
+         {"objective": "reg:squarederror", "tree_method": "hist", "booster": "dart", "one_drop": True}),
         ({"updater": "grow_colmaker,sync,prune", "tree_method": "hist"},
          {"objective": "reg:squarederror", "updater": "grow_colmaker,prune"}),
         ({"updater": "sync"}, {"objective": "reg:squarederror", "tree_method": "hist"}),
@@ -653,7 +653,8 @@ def test_one_host_only(raw: dict[str, object], reason: str | None) -> None:
         ({"updater": "grow_histmaker,sync", "tree_method": "hist"},
          ["Updater sync has no effect: all hosts grow the same trees",
           "Hyperparameter tree_method has no effect with updater=grow_histmaker"]),
-        ({"rate_drop": "0.1"}, ["Trees are dropped out because of rate_drop, also without booster=dart"]),
+        ({"rate_drop": "0.1", "one_drop": "1"},
+         ["No trees are dropped out: rate_drop, one_drop has an effect with booster=dart only, as in AWS's image"]),
     ],
 )  # fmt: skip
 def test_notes(raw: dict[str, object], notes: list[str]) -> None:
