@@ -173,7 +173,7 @@ def heartbeats(hp: Hyperparameters) -> Iterator[Problem]:
 
 
 def roles(hp: Hyperparameters) -> Iterator[Problem]:
-    """A column has one role only; `csv_weights` and another `weight_column` exclude each other, and so do `group_column` and an objective other than rank:*."""
+    """A column has one role only; `csv_weights` and another `weight_column` exclude each other; `group_column` needs `objective=rank:*`, or one of the metrics ndcg, map and pre."""
     columns = {
         "label_column": hp.label_column,
         "label_upper_column": hp.label_upper_column,
@@ -191,10 +191,14 @@ def roles(hp: Hyperparameters) -> Iterator[Problem]:
             ("csv_weights", "weight_column"),
             f"csv_weights takes the weights from column 1, but weight_column is {hp.weight_column!r}; give one",
         )
-    if hp.group_column is not None and not hp.objective.startswith("rank:"):
+    ranked = hp.objective.startswith("rank:") or tasks.RANKING_METRICS.intersection(
+        map(tasks.base_name, hp.eval_metrics)
+    )
+    if hp.group_column is not None and not ranked:
         yield Problem(
-            ("group_column", "objective"),
-            f"group_column is for ranking, but the objective is {hp.objective}",
+            ("group_column", "objective", "eval_metric", "_tuning_objective_metric"),
+            f"group_column is for ranking, but the objective is {hp.objective}, and eval_metric has none of "
+            f"{', '.join(sorted(tasks.RANKING_METRICS))}",
         )
 
 
