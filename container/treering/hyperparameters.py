@@ -90,7 +90,7 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
         The tuning job's metric comes last unless it is among the others; with neither it is the
         objective's own, under the name by which XGBoost prints it.
         """
-        asked = (*(self.eval_metric or ()), *filter(None, [self.tuning_objective_metric]))
+        asked = (*(self.eval_metric or ()), *filter(None, [self.tuned_metric]))
         if asked or self.disable_default_eval_metric:
             return tuple(dict.fromkeys(asked))
         return (self._default_metric(),)
@@ -98,7 +98,13 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
     @property
     def early_stopping_metric(self) -> str | None:
         """What early stopping follows: the tuning job's metric, else the last one."""
-        return self.tuning_objective_metric or next(reversed(self.eval_metrics), None)
+        return self.tuned_metric or next(reversed(self.eval_metrics), None)
+
+    @property
+    def tuned_metric(self) -> str | None:
+        """The tuning job's metric, on whichever channel."""
+        tuned = self.tuning_objective_metric
+        return None if tuned is None else tuned.rpartition(":")[2]
 
     def maximize(self, metric: str) -> bool:
         """Whether a larger value of `metric` is better; raises KeyError for an unknown name."""

@@ -180,6 +180,20 @@ def test_early_stopping_follows_the_tuned_metric_upwards(tmp_path: Path, random:
     assert metric_names(ended.rounds[0])[-2:] == ["validation-map", "validation-ndcg@3"]
 
 
+def test_early_stopping_without_validation_rows_is_told(tmp_path: Path, random: np.random.Generator) -> None:
+    """As in AWS's image the training rows are followed, but one line says so; with validation rows none does."""
+    table = _table(random, 200)
+    stopping = {"num_round": "3", "early_stopping_rounds": "2"}
+    line = "early stopping follows train-rmse, as there is no validation channel"
+    told = local_jobs.run(Job({"train": {"a.csv": csv(table)}}, stopping), tmp_path / "without", hosts=2)
+    assert told.code == 0, told.log
+    assert told.log.count(line) == 1
+    assert line not in told.log_of("algo-2")
+    plain = local_jobs.run(_one_file(table, **stopping), tmp_path / "with")
+    assert plain.code == 0, plain.log
+    assert "early stopping follows" not in plain.log
+
+
 # --- rows ---
 
 

@@ -80,6 +80,10 @@ _MISTAKES = {
         ),
         ["early stopping follows validation-auc, which is not a number in round 0", "both classes"],
     ),
+    "a tuned metric of rows that are not there": (
+        _train(_ROWS, _tuning_objective_metric="validation:rmse"),
+        ["_tuning_objective_metric=validation:rmse needs a channel validation, but this job has none"],
+    ),
     "an absurd index": (
         _train(_SPARSE + "1 2000000000:1\n", "libsvm"),
         ["sub/bad, line 101", "2000000000", "is above 4,194,303"],

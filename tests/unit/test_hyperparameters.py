@@ -112,8 +112,8 @@ CASES = {
         ("rmes", "1", "", ",", "[]", "[1]", "rmse@2", "<function f at 0x7f>", "true"),
     ),
     "_tuning_objective_metric": Case(
-        {"validation:rmse": "rmse", "train:rmse": "rmse", "rmse": "rmse", "validation:ndcg@5": "ndcg@5"},
-        ("validation:rmes", "test:rmse", "1", "", "validation:"),
+        {text: text for text in ("validation:rmse", "train:rmse", "rmse", "validation:ndcg@5")},
+        ("validation:rmes", "test:rmse", "1", "", "validation:", "validation:rmse,mae"),
     ),
     "disable_default_eval_metric": _flag(),
     "csv_weights": _flag(),
