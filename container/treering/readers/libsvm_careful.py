@@ -107,6 +107,10 @@ class _Row:
                 "cost memory, also where no row has a value, so number the features without such gaps"
             )
         if not (_finite(value) or (value and cells.is_missing(value))):
+            if cells.has_comma(value):
+                raise self._mistake(
+                    f"{cells.shown(token)} has a comma; write numbers with a decimal point and without any comma"
+                )
             raise self._mistake(f"{FEATURE.sentence} (found {cells.shown(token)})")
         self.indices.append(_number(index))
         self.values.append(value)

@@ -185,7 +185,37 @@ GOOD = "1,2,3\n" * 40  # enough to fill several blocks before the mistake
         ("\n\nlabel,,b\n1,2,3\n", "train, line 3:", "looks like a header"),
         ("label,a,b\n", "train, line 1:", "looks like a header"),
         (GOOD + "1,two,3\n", "train, line 41, column 2:", "'two' is not a number"),
-        (GOOD + '1,"2\n2",3\n', "train, line 41, column 2:", r"'2\n2' is not a number"),
+        (
+            GOOD + '1,"2\n2",3\n',
+            "train, line 41, column 2:",
+            r"'2\n2' is not a number; a quote in this row is closed on",
+        ),
+        (
+            GOOD + '1,"2,3\n' + GOOD,
+            "train, line 41:",
+            "2 columns where the file's first row has 3; a quote in this row",
+        ),
+        (
+            GOOD + ('1,"2,3\n' + GOOD) * 2,
+            "train, line 41, column 2:",
+            "a quote in this row is closed on another line",
+        ),
+        (
+            GOOD + '1,"2,5",3\n',
+            "train, line 41, column 2:",
+            "'2,5' is not a number; write numbers with a decimal point",
+        ),
+        (
+            "1;2,5;3,5\n0;1,5;2,5\n",
+            "train, line 1, column 1:",
+            "'1;2' is not a number; write numbers with a decimal",
+        ),
+        (
+            "1,5\t2,5\n0,5\t1,5\n",
+            "train, line 1, column 2:",
+            r"'5\t2' is not a number; write numbers with a decimal",
+        ),
+        ("1;2;3\n" * 40 + "1;2;-3,5e1\n", "train, line 41, column 3:", "write numbers with a decimal point"),
         (GOOD + '1,"2\n",3\n1,2,0x10\n', "train, line 43, column 3:", "'0x10'"),
         (GOOD + "1,2," + "x" * 90, "train, line 41, column 3:", "x…' is not a number"),
         ("cat,2,3\ndog,3,4\n", "train, line 1, column 1:", "'cat' is not a number"),

@@ -240,6 +240,7 @@ GOOD = "1 0:1 3:2\n" * 40
         (GOOD + "1 3:1 2:5 3:1\n", "train, line 41:", "index 3 stands twice"),
         (GOOD + "1 3:nan 3:1\n", "train, line 41:", "index 3 stands twice"),
         (GOOD + "1 0:1:2\n", "train, line 41:", "a feature has to be finite"),
+        (GOOD + "1 0:2,5\n", "train, line 41:", "'0:2,5' has a comma; write numbers with a decimal point"),
         (GOOD + "1 0:x\n", "train, line 41:", "found '0:x'"),
         (GOOD + "1 0:\n", "train, line 41:", "found '0:'"),
         (GOOD + "1 0:1e39\n", "train, line 41:", "found '0:1e39'"),
