@@ -177,7 +177,9 @@ def same_columns(train: Columns, other: Columns, channel: str, *, sparse: bool) 
             f"column {train.name(column)} holds {kinds[0]} in channel {channel}, but {kinds[1]} in train"
         )
     if other.count > train.count or (other.count < train.count and not sparse):
-        raise UserError(f"channel {channel} has {other.count} feature columns, channel train {train.count}")
+        raise UserError(
+            f"channel {channel} has {other.count} feature columns, channel train {train.count}; give both the same"
+        )
     return train
 
 

@@ -18,7 +18,7 @@ from treering.errors import UserError
 from treering.readers import cells
 from treering.readers.csv_table import Table, clean
 from treering.readers.groups import group_of
-from treering.readers.rules import GROUP, INTERVAL, inverted
+from treering.readers.rules import GROUP, INTERVAL, LABEL, inverted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ DOUBLE_QUOTE = b'"'
 
 _UNCLOSED = "a quote in this row is closed on another line or never; close or remove it"
 
+_TRUTHS = frozenset({"true", "false", "yes", "no"})
 _AT_ONCE = 1000  # rows
 
 
@@ -130,11 +131,21 @@ def _check_width(row: list[str], block: Block, line: int, layout: Layout) -> Non
 
 def _check_cell(cell: str, rule: Rule, place: str) -> None:
     if cells.is_text(cell):
-        advice = "turn text into numbers, and leave the cell empty where a value is missing"
-        if "\n" in cell.strip(cells.BLANKS):
-            advice = _UNCLOSED
-        elif cells.has_comma(cell):
-            advice = "write numbers with a decimal point and without any comma"
-        raise UserError(f"{place}: {cells.shown(cell)} is not a number; {advice}")
+        raise UserError(
+            f"{place}: {cells.shown(cell)} is not a number; {_advice(cell.strip(cells.BLANKS), rule)}"
+        )
     if rule.broken(cells.to_float32([cell])).any():
         raise UserError(f"{place}: {rule.sentence} (found {cells.shown(cell)})")
+
+
+def _advice(text: str, rule: Rule) -> str:
+    """What to do about a text in the place of a number."""
+    if "\n" in text:
+        return _UNCLOSED
+    if cells.has_comma(text):
+        return "write numbers with a decimal point and without any comma"
+    if text.lower() in _TRUTHS:
+        return "write 1 and 0 instead"
+    if rule is LABEL:
+        return "number the classes from 0, or name the column that holds the labels (label_column)"
+    return "turn text into numbers, and leave the cell empty where a value is missing"
