@@ -129,7 +129,9 @@ def suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) -
                 "group_column in CSV and Parquet"
             )
         if ranked and world.rank == 0:
-            log.info("channel %s: its rows name no query, so %s takes all as one", channel, ", ".join(ranked))
+            log.info(
+                "channel %s: its rows name no query, so all of them are one to %s", channel, ", ".join(ranked)
+            )
     elif ranked or is_ranking:
         loaded = queries.gather(world, loaded, channel)
         queries.check_weights(world, loaded, channel)

@@ -229,13 +229,21 @@ def _require_rows_everywhere(world: World, train: Shard, why: str) -> None:
     without = [f"{rank} ({host})" for rank, (rows, host) in enumerate(found) if not rows]
     if not without:
         return
-    advice = "use fewer hosts, or FullyReplicated data, which is split evenly"
-    if train.total_rows < world.size:
-        advice = f"there are fewer rows ({train.total_rows}) than ranks, so use fewer hosts"
-    elif train.group is not None:
-        count = int(world.allreduce(np.array([queries.sizes(train.group).size], np.int64))[0])
-        advice = f"a query stays whole on one rank, and there are {count}: use fewer hosts, such as instance_count=1"
     raise UserError(
-        f"rank(s) {', '.join(without)} have no training rows, and XGBoost cannot train without some on "
-        f"each ({why}); {advice}"
+        f"rank(s) {', '.join(without)} have no training rows, and XGBoost cannot train without some on each ({why}); "
+        + _more_rows(world, train)
     )
+
+
+def _more_rows(world: World, train: Shard) -> str:
+    """What helps a rank that has no rows; collective."""
+    if train.total_rows < world.size:
+        return f"there are fewer rows ({train.total_rows}) than ranks, so use fewer hosts"
+    mine = np.array([0 if train.group is None else queries.sizes(train.group).size], np.int64)
+    count = int(world.allreduce(mine)[0])
+    if 0 < count < world.size:
+        return (
+            f"there are fewer queries ({count}) than ranks, and each stays whole on one, so use fewer hosts"
+        )
+    whole = ", but for queries, which stay whole" if count else ""
+    return f"use fewer hosts, or FullyReplicated data, which is split evenly{whole}"

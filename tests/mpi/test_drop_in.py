@@ -180,6 +180,21 @@ def test_early_stopping_follows_the_tuned_metric_upwards(tmp_path: Path, random:
     assert metric_names(ended.rounds[0])[-2:] == ["validation-map", "validation-ndcg@3"]
 
 
+def test_ranking_metrics_without_queries_see_one(tmp_path: Path, random: np.random.Generator) -> None:
+    """As in XGBoost on one host; one log line a channel says so, and two hosts find the same."""
+    table = _table(random, 300, "binary")
+    job = _one_file(table, objective="binary:logistic", eval_metric="ndcg,map@5,pre@9")
+    alone, both = (local_jobs.run(job, tmp_path / str(hosts), hosts) for hosts in (1, 2))
+    assert both.code == 0, both.log
+    assert alone.rounds == both.rounds
+    for channel in ("train", "validation"):
+        line = f"channel {channel}: its rows name no query, so all of them are one to map, ndcg, pre"
+        assert both.log.count(line) == 1
+    margin = both.booster.predict(xgb.DMatrix(table[:, 1:]), output_margin=True)
+    first = np.lexsort((table[:, 0], -margin))[:9]  # where margins are equal, the less relevant first
+    assert scores(both.log, "train", "pre@9")[-1] == pytest.approx(table[first, 0].mean(), abs=1e-5)
+
+
 def test_early_stopping_without_validation_rows_is_told(tmp_path: Path, random: np.random.Generator) -> None:
     """As in AWS's image the training rows are followed, but one line says so; with validation rows none does."""
     table = _table(random, 200)

@@ -90,7 +90,22 @@ _MISTAKES = {
     ),
     "one query on two hosts": (
         _train("1 qid:7 0:2\n0 qid:7 0:5\n" * 40, "libsvm", objective="rank:ndcg"),
-        ["have no training rows", "a query stays whole on one rank, and there are 1: use fewer hosts"],
+        [
+            "have no training rows",
+            "fewer queries (1) than ranks, and each stays whole on one, so use fewer hosts",
+        ],
+    ),
+    "one file of queries for two hosts": (
+        Job(
+            {"train": {"a": _QUERIES}},
+            {"num_round": "3", "objective": "rank:ndcg"},
+            "libsvm",
+            "ShardedByS3Key",
+        ),
+        [
+            "rank(s) 1 (algo-2) have no training rows",
+            "or FullyReplicated data, which is split evenly, but for queries",
+        ],
     ),
     "one row on two hosts": (
         _train("1,2\n", objective="reg:absoluteerror"),
