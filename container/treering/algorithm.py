@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -26,9 +27,11 @@ from treering import (
     training,
     warm_start,
 )
+from treering.budget import Budget
 from treering.cluster import Cluster
 from treering.progress import Progress
 from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
+from treering.scratch import Scratch
 from treering.shard import Place
 from treering.strategies import alone, averaged
 
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from treering.checkpoint_folder import CheckpointFolder
     from treering.hyperparameters import Hyperparameters
     from treering.job import JobConfig, Resources
+    from treering.memory_plan import Limits
     from treering.paths import Paths
     from treering.preparation import Binned
     from treering.shard import Shard
@@ -78,8 +82,15 @@ def run(
         start = warm_start.read(world, given, paths.channel(given.name))
         start.check_task(chosen)
     progress.phase("loading")
-    shards = inputs.load(world, place, agreed, chosen, paths, start, progress)
-    with boosted(world, shards, chosen, progress, start=start, folder=folder) as (trained, model):
+    with contextlib.ExitStack() as stack:
+        budget = Budget(place, chosen, stack.enter_context(Scratch(chosen.scratch_folder)))
+        storage = stack.enter_context(contextlib.closing(budget.foresee(agreed, paths)))
+        place = dataclasses.replace(place, storage=storage)
+        shards = inputs.load(world, place, agreed, chosen, paths, start, progress)
+        limits = budget.settle(shards)
+        trained, model = stack.enter_context(
+            boosted(world, shards, chosen, progress, start=start, folder=folder, limits=limits)
+        )
         progress.phase("saving")
         is_saved = chosen.save_model_on_termination or not trained.interrupted
         if world.rank == 0 and is_saved:
@@ -92,7 +103,7 @@ def run(
 
 
 @contextlib.contextmanager
-def boosted(
+def boosted(  # noqa: PLR0913  # each is one side of the job
     world: World,
     shards: Mapping[str, Shard],
     chosen: Hyperparameters,
@@ -101,6 +112,7 @@ def boosted(
     start: WarmStart | None = None,
     folder: CheckpointFolder | None = None,
     binned: Binned | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[tuple[Trained, xgb.Booster]]:
     """Train on rows that are loaded; what comes of it, and as a model to save, is there within XGBoost's ring.
 
@@ -118,6 +130,8 @@ def boosted(
         Where checkpoints go; None keeps none.
     binned
         What is binned of the shards already.
+    limits
+        On memory.
 
     Raises
     ------
@@ -127,7 +141,8 @@ def boosted(
         When a checkpoint cannot be written.
     """
     progress.phase("matrix")
-    prepared = preparation.prepare(world, shards, chosen, threads(chosen), start, binned)
+    rows = run_identity.describe_rows(world, chosen, shards) if folder is not None else {}
+    prepared = preparation.prepare(world, shards, chosen, threads(chosen), start, binned, limits)
     if world.rank == 0:
         named = ", ".join(f"{name}={value}" for name, value in prepared.parameters.items())
         log.info("parameters: %s", named)
@@ -137,7 +152,7 @@ def boosted(
     weights = alone.weights(world, shards["train"]) if averaged.applies(world, chosen) else None
     kept = None
     if folder is not None:
-        identity = dict(run_identity.describe(world, chosen, prepared, shards))
+        identity = dict(run_identity.describe(chosen, prepared, rows))
         if weights is not None:
             identity["settings"] = {**identity["settings"], **averaged.describe(chosen, weights)}
         kept = checkpoints.Checkpoints(world, folder, chosen, identity, as_model)

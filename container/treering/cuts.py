@@ -95,7 +95,7 @@ class Cuts:
         return np.concatenate([[-np.inf], values[1 : self.max_bin], [last]]).astype(np.float32)
 
 
-def verify(cuts: Cuts, matrix: xgb.QuantileDMatrix) -> None:
+def verify(cuts: Cuts, matrix: xgb.DMatrix) -> None:
     """Raise TreeringError unless `matrix` has exactly these cuts, bit for bit."""
     starts, values = matrix.get_quantile_cut()
     found = np.split(values, starts[1:-1].astype(np.int64))

@@ -29,10 +29,16 @@ type Array = NDArray[np.float32] | sparse.csr_array
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dense:
-    """A chunk whose columns lie one behind the other."""
+    """A chunk whose columns lie one behind the other; `missing` of its values were NaN when it was stored."""
 
     values: Stored
     rows: int
+    missing: int
+
+    @property
+    def count(self) -> int:
+        """Values that are there."""
+        return self.values.nbytes // 4 - self.missing
 
     @property
     def nbytes(self) -> int:
@@ -50,7 +56,7 @@ class Dense:
 
     def moved_out(self, storage: Storage) -> Dense:
         """The same chunk on disk."""
-        return Dense(storage.move_out(self.values), self.rows)
+        return Dense(storage.move_out(self.values), self.rows, self.missing)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +67,11 @@ class Sparse:
     indices: Stored
     starts: Stored
     rows: int
+
+    @property
+    def count(self) -> int:
+        """Values that are there."""
+        return self.values.nbytes // 4
 
     @property
     def nbytes(self) -> int:
@@ -81,7 +92,9 @@ class Sparse:
 def store(features: Array, storage: Storage) -> Dense | Sparse:
     """A chunk with a copy of `features`."""
     if isinstance(features, np.ndarray):
-        return Dense(storage.put(np.asfortranarray(features, np.float32)), features.shape[0])
+        dense = np.asfortranarray(features, np.float32)
+        missing = sum(int(np.count_nonzero(np.isnan(column))) for column in dense.T)
+        return Dense(storage.put(dense), features.shape[0], missing)
     parts = (
         features.data.astype(np.float32, copy=False),
         features.indices.astype(np.int32, copy=False),
@@ -132,6 +145,11 @@ class Features:
     def nbytes(self) -> int:
         """Bytes in memory or on disk."""
         return sum(chunk.nbytes for chunk in self._chunks)
+
+    @property
+    def count(self) -> int:
+        """Values that are there, the missing ones left out."""
+        return sum(chunk.count for chunk in self._chunks)
 
     def __iter__(self) -> Iterator[Array]:
         """The rows, chunk by chunk; not to be written to."""

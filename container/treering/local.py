@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from treering import channels, job
+from treering import channels, job, memory
 from treering.artifacts import MODEL_NAME
 from treering.cluster import ADDRESSES_VARIABLE
 from treering.errors import UserError
@@ -189,6 +189,7 @@ def _environment(local: LocalJob) -> dict[str, str]:
         ADDRESSES_VARIABLE: ",".join(f"{host}={_LOOPBACK}" for host in local.names),
         "TREERING_PORT": str(port),
         "TREERING_THREADS_PER_HOST": str(local.threads_per_host or max(1, cores() // local.hosts)),
+        memory.LIMIT_VARIABLE: str(memory.room(os.environ).size // local.hosts >> 20),
         # Hosts share this machine's cores: a thread that waits for others must not keep them from working.
         "OMP_WAIT_POLICY": "passive",
     }

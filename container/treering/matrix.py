@@ -10,6 +10,7 @@ import xgboost as xgb
 
 from treering import queries
 from treering.features import Features
+from treering.memory_plan import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from treering.features import Array
     from treering.readers.batch import Columns
     from treering.shard import Shard
-
-_PIECE = 32 << 20  # bytes handed to XGBoost at once: its threads wait for each other after each piece
 
 
 def reference(cuts: Cuts, columns: Columns, threads: int) -> xgb.QuantileDMatrix:
@@ -41,8 +40,13 @@ def _feature_types(columns: Columns) -> list[str] | None:
 
 
 def build(
-    shard: Shard, bins: xgb.QuantileDMatrix, threads: int, column_weights: Sequence[float] | None = None
-) -> xgb.QuantileDMatrix:
+    shard: Shard,
+    bins: xgb.QuantileDMatrix,
+    threads: int,
+    column_weights: Sequence[float] | None = None,
+    limits: Limits | None = None,
+    channel: str = "rows",
+) -> xgb.DMatrix:
     """Bin the rows of a shard, possibly none.
 
     Parameters
@@ -55,19 +59,30 @@ def build(
         For XGBoost.
     column_weights
         How likely column sampling takes each column; all alike when None.
+    limits, channel
+        On memory; and what to call the files of the binned rows, where those go to disk.
     """
-    return of_rows(xgb.QuantileDMatrix, shard, bins, threads, column_weights)
+    chunks = _Chunks(shard, limits or Limits(), channel)
+    kind = xgb.ExtMemQuantileDMatrix if chunks.on_disk else xgb.QuantileDMatrix
+    return _binned(kind, shard, chunks, bins, threads, column_weights)
 
 
 def of_rows[M: xgb.QuantileDMatrix](
+    kind: type[M], shard: Shard, bins: xgb.QuantileDMatrix, threads: int
+) -> M:
+    """A matrix of this class, in memory; parameters as in `build`."""
+    return _binned(kind, shard, _Chunks(shard, Limits(), ""), bins, threads, None)
+
+
+def _binned[M: xgb.DMatrix](
     kind: type[M],
     shard: Shard,
+    chunks: _Chunks,
     bins: xgb.QuantileDMatrix,
     threads: int,
-    column_weights: Sequence[float] | None = None,
+    column_weights: Sequence[float] | None,
 ) -> M:
-    """A matrix of this class; parameters as in `build`."""
-    found = kind(_Chunks(shard), max_bin=bins.max_bin, ref=bins, enable_categorical=True, nthread=threads)
+    found = kind(chunks, max_bin=bins.max_bin, ref=bins, enable_categorical=True, nthread=threads)
     found.set_info(**described(shard, column_weights))
     return found
 
@@ -75,16 +90,19 @@ def of_rows[M: xgb.QuantileDMatrix](
 class _Chunks(xgb.DataIter):
     """Hands the rows of a shard to XGBoost, which goes through them three times."""
 
-    def __init__(self, shard: Shard) -> None:
-        super().__init__(release_data=True)
+    def __init__(self, shard: Shard, limits: Limits, name: str) -> None:
+        self.on_disk = limits.pages is not None and shard.rows > 0
+        prefix = str(limits.pages / name) if limits.pages is not None and self.on_disk else None
+        super().__init__(release_data=True, cache_prefix=prefix)
         self._features = shard.features
+        self._piece = limits.piece
         self._named = _names(shard.columns)
         self._none: Sequence[Array] = [np.empty((0, shard.columns.count), np.float32)]
         self.reset()
 
     def reset(self) -> None:
         """Begin again."""
-        self._left = iter(self._features.merged(_PIECE) if self._features.shape[0] else self._none)
+        self._left = iter(self._features.merged(self._piece) if self._features.shape[0] else self._none)
 
     def next(self, input_data: Callable[..., None]) -> bool:
         """Hand over one chunk; False if there is none left."""
@@ -109,7 +127,7 @@ def stand_in(
     threads: int,
     label: float,
     column_weights: Sequence[float] | None = None,
-) -> xgb.QuantileDMatrix:
+) -> xgb.DMatrix:
     """One row that misses every value, for a rank without any.
 
     XGBoost refuses empty gradients from outside. The row is boosted with gradients of zero and is never

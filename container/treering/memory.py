@@ -1,4 +1,4 @@
-"""Whether the kernel killed a rank because memory ran out: read off the counters of its cgroup.
+"""How much memory there is, and whether the kernel killed a rank because it ran out: read off its cgroup.
 
 A process killed for memory dies by SIGKILL without a word, exactly as one that somebody killed by hand;
 only the cgroup's counters tell the two apart. Both versions of cgroups count the kills (``oom_kill``) in
@@ -11,8 +11,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LIMIT_VARIABLE = "TREERING_MEMORY_PER_HOST"
+"""MiB that a host may use, where nothing else says it."""
 
 _PROC = Path("/proc")
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -88,20 +95,63 @@ class MemoryWatch:
         return None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Room:
+    """Memory that is left: bytes, and why it is no more."""
+
+    size: int
+    why: str
+
+    def shared(self, ranks: int) -> Room:
+        """What each of several ranks may take."""
+        return dataclasses.replace(self, size=self.size // ranks)
+
+
+def room(environ: Mapping[str, str], proc: Path = _PROC, cgroups: Path = _CGROUPS) -> Room:
+    """What this process may still take: the least of what its cgroup, the machine and `LIMIT_VARIABLE` leave.
+
+    Parameters
+    ----------
+    environ
+        May say how many MiB the host has, as of several hosts on one machine.
+    proc, cgroups
+        Where the two file systems are mounted.
+    """
+    machine = psutil.virtual_memory()
+    rooms = [Room(machine.available, f"the machine has {gib(machine.total)}")]
+    folder = _folder(proc / "self" / "cgroup", cgroups)
+    limit = _read(folder).limit if folder is not None else None
+    if folder is not None and limit is not None:
+        rooms.append(Room(max(limit - _used(folder), 0), f"this container's limit is {gib(limit)}"))
+    with contextlib.suppress(ValueError):
+        given = int(float(environ.get(LIMIT_VARIABLE, "")) * 2**20)
+        used = psutil.Process().memory_info().rss
+        rooms.append(Room(max(given - used, 0), f"this host's part is {gib(given)}"))
+    return min(rooms, key=lambda each: each.size)
+
+
+def _used(folder: Path) -> int:
+    """What a group uses and would not give back: files that were read are dropped when memory is short."""
+    stat = _pairs(folder / "memory.stat")
+    used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes") or 0
+    return used - stat.get("total_inactive_file", stat.get("inactive_file", 0))
+
+
 def _sentence(account: Account) -> str:
     if account.limit is not None and (account.is_full or account.peak is None):
-        peak = "" if account.peak is None else f", of which up to {_gib(account.peak)} were in use"
-        which = f"this container's limit is {_gib(account.limit)}{peak}"
+        peak = "" if account.peak is None else f", of which up to {gib(account.peak)} were in use"
+        which = f"this container's limit is {gib(account.limit)}{peak}"
     else:
-        used = "" if account.peak is None else f", of which this container used up to {_gib(account.peak)}"
-        which = f"the machine has {_gib(psutil.virtual_memory().total)}{used}"
+        used = "" if account.peak is None else f", of which this container used up to {gib(account.peak)}"
+        which = f"the machine has {gib(psutil.virtual_memory().total)}{used}"
     return (
         f"was killed by the kernel because memory ran out: {which}. Use an instance type with more memory, "
         "or more hosts, which share the rows"
     )
 
 
-def _gib(size: int) -> str:
+def gib(size: float) -> str:
+    """Bytes for people."""
     return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / 2**20:.0f} MiB"
 
 

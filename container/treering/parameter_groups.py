@@ -399,6 +399,16 @@ class Ring(Group):
     sync_rounds: Integer = option(
         "Rounds that ranks boost alone between two averages, with `strategy=parameter_server`.", value=1, ge=1
     )
+    external_memory: AutoOrFlag = option(
+        "Keep the binned rows on disk and read them in each round: `auto` where they do not fit into memory. Rows "
+        "that are not binned yet go to disk whenever they have to.",
+        value="auto",
+        allowed="auto, true, false",
+    )
+    scratch_folder: str | None = option(
+        "Folder of each host for what memory has no room for.",
+        default="the system's folder for temporary files",
+    )
     rendezvous_timeout: float = option("Seconds until every host has joined.", value=900, gt=0)
     heartbeat_interval: float = option("Seconds between two signs of life of a host.", value=2, gt=0)
     lost_timeout: float = option(

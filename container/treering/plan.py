@@ -6,11 +6,13 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from treering import channels, dealing, inputs, job
+from treering import budget, channels, dealing, inputs, job, memory
 from treering.cluster import Cluster
+from treering.errors import UserError
 from treering.hyperparameters import Hyperparameters
 from treering.launch import Launch
 from treering.readers import formats
+from treering.scratch import Scratch
 from treering.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Plan:
     num_round: int
     eval_metrics: tuple[str, ...]
     parameters: Mapping[str, object]
+    memory: str
 
 
 def resolve(paths: Paths, environ: Mapping[str, str]) -> Plan:
@@ -103,7 +106,23 @@ def resolve(paths: Paths, environ: Mapping[str, str]) -> Plan:
         chosen.num_round,
         chosen.eval_metrics,
         chosen.xgboost_params(),
+        _resolve_memory(config.channels, launch, chosen, environ),
     )
+
+
+def _resolve_memory(
+    given: Mapping[str, Channel], launch: Launch, chosen: Hyperparameters, environ: Mapping[str, str]
+) -> str:
+    """Where the rows of a rank of this host would go."""
+    per_host, hosts = launch.settings.ranks_per_host, len(launch.cluster.hosts)
+    room = memory.room(environ).shared(per_host)
+    rows = {name: channel for name, channel in given.items() if name != "model"}
+    shares = {name: budget.share(channel, hosts, per_host) for name, channel in rows.items()}
+    free = Scratch(chosen.scratch_folder).free // per_host
+    try:
+        return budget.describe(budget.foreseen(room, rows, shares, chosen, launch.paths, free), room)
+    except UserError as error:  # the job may be planned on a smaller machine than it is for
+        return f"not on a host like this one: {error}"
 
 
 def _resolve_channel(channel: Channel, launch: Launch, chosen: Hyperparameters) -> PlannedChannel:
@@ -146,6 +165,7 @@ def as_text(plan: Plan) -> str:
         ("ranks", f"{len(plan.ranks)}, {plan.threads_per_rank} thread(s) each"),
         ("rounds", str(plan.num_round)),
         ("metrics", ", ".join(plan.eval_metrics)),
+        ("memory", plan.memory),
         *((f"parameter {name}", str(value)) for name, value in plan.parameters.items()),
     ]
     for channel in plan.channels:

@@ -10,6 +10,7 @@ import numpy as np
 
 from treering import cuts, matrix, objectives, queries, schema
 from treering.errors import UserError
+from treering.memory_plan import Limits
 from treering.metrics import Evaluator, Rows
 from treering.sampling import Sampler
 from treering.scoring import Scored
@@ -72,7 +73,7 @@ class Binned:
     """
 
     edges: Cuts
-    matrices: Mapping[str, xgb.QuantileDMatrix]
+    matrices: Mapping[str, xgb.DMatrix]
 
 
 def prepare(
@@ -82,6 +83,7 @@ def prepare(
     threads: int,
     start: WarmStart | None,
     binned: Binned | None = None,
+    limits: Limits | None = None,
 ) -> Prepared:
     """Build the matrices of all channels; collective, before XGBoost's ring exists.
 
@@ -98,6 +100,8 @@ def prepare(
         The model to go on from.
     binned
         Used where it has the bins that the job asks for.
+    limits
+        On memory.
 
     Raises
     ------
@@ -116,7 +120,9 @@ def prepare(
         scored = _scored(world, shards, chosen, threads, parameters, plain)
         return Prepared(plain["train"], scored, None, parameters, start.booster if start else None)
     gradients = _gradients(world, train, chosen, threads, parameters, start)
-    boosted, built = _bin(world, boostable, chosen, threads, binned, exact=gradients is not None)
+    boosted, built = _bin(
+        world, boostable, chosen, threads, binned, limits or Limits(), exact=gradients is not None
+    )
     return Prepared(
         boosted, _scored(world, shards, chosen, threads, parameters, built), gradients, parameters
     )
@@ -155,37 +161,46 @@ def _bin(
     chosen: Hyperparameters,
     threads: int,
     binned: Binned | None,
+    limits: Limits,
     *,
     exact: bool,
-) -> tuple[xgb.QuantileDMatrix, Mapping[str, xgb.QuantileDMatrix]]:
+) -> tuple[xgb.DMatrix, Mapping[str, xgb.DMatrix]]:
     """What to boost and what to evaluate, all against the exact cuts of the training rows of all ranks.
 
     The two differ only on a rank without training rows whose gradients come from outside (`exact`).
     """
     train = shards["train"]
     if binned is None or binned.edges.max_bin != chosen.max_bin:
-        binned = Binned(edges_of(world, train, chosen.max_bin, threads), {})
+        binned = Binned(edges_of(world, train, chosen.max_bin, threads, limits.values_at_once), {})
     edges = binned.edges
     weights = chosen.column_weights(train.columns.count, train.columns.names)
     bins = matrix.reference(edges, train.columns, threads)
     known = {} if weights else binned.matrices
-    evaluated = {
-        name: known[name] if name in known else matrix.build(each, bins, threads, weights)
-        for name, each in shards.items()
-    }
+    evaluated = {}
+    for name, each in shards.items():
+        is_known = name in known
+        evaluated[name] = (
+            known[name] if is_known else matrix.build(each, bins, threads, weights, limits, name)
+        )
+        if limits.lets_go:
+            each.features.release()
     lowest = schema.agree_labels(world, train.label).minimum
-    boosted = evaluated["train"]
+    boosted: xgb.DMatrix = evaluated["train"]
     if exact and train.rows == 0:
         boosted = matrix.stand_in(train, bins, threads, lowest, weights)
-    for each in (boosted, *evaluated.values()):
-        cuts.verify(edges, each)
+    for built in (boosted, *evaluated.values()):
+        cuts.verify(edges, built)
     return boosted, evaluated
 
 
-def edges_of(world: World, train: Shard, max_bin: int, threads: int) -> Cuts:
+def edges_of(
+    world: World, train: Shard, max_bin: int, threads: int, values_at_once: int = cuts.BLOCK_VALUES
+) -> Cuts:
     """The exact cuts of the training rows of all ranks; collective."""
     sizes = {column: len(names) for column, names in train.categories.items()}
-    return cuts.global_cuts(world, train.features, max_bin, categories=sizes, threads=threads)
+    return cuts.global_cuts(
+        world, train.features, max_bin, categories=sizes, threads=threads, values_at_once=values_at_once
+    )
 
 
 def _gradients(

@@ -39,19 +39,21 @@ _HARMLESS: Final = frozenset(
 _LONGEST = 60  # characters of a value in a message
 
 
-def describe(
-    world: World, chosen: Hyperparameters, prepared: Prepared, shards: Mapping[str, Shard]
-) -> Identity:
-    """What a run is, in words: two runs can go on from each other's checkpoints where these agree; collective.
+def describe_rows(world: World, chosen: Hyperparameters, shards: Mapping[str, Shard]) -> Identity:
+    """The part of `describe` that looks at the rows of channels, by channel; collective."""
+    every = chosen.early_stopping_rounds is not None  # other rows have other scores
+    return {name: _rows(world, shard) for name, shard in shards.items() if every or name == "train"}
+
+
+def describe(chosen: Hyperparameters, prepared: Prepared, rows: Identity) -> Identity:
+    """What a run is, in words: two runs can go on from each other's checkpoints where these agree.
 
     Parameters
     ----------
-    world
-        All ranks.
     chosen, prepared
         The job, and all that XGBoost is told.
-    shards
-        The rows of all channels.
+    rows
+        From `describe_rows`.
     """
     settings = {name: str(value) for name, value in prepared.parameters.items() if name not in _HARMLESS}
     settings |= {
@@ -64,9 +66,7 @@ def describe(
     }
     if prepared.initial is not None:
         settings["model to start from"] = _digest(bytes(prepared.initial.save_raw("ubj")))
-    groups = {"settings": settings, "train": _rows(world, shards["train"])}
-    if chosen.early_stopping_rounds is not None:  # other rows have other scores
-        groups |= {channel: _rows(world, shard) for channel, shard in shards.items()}
+    groups: dict[str, Mapping[str, str]] = {"settings": settings, **rows}
     if chosen.reproducible != "false":
         groups[PROCESSOR] = {"its exp and log": losses.fingerprint()}
     return groups

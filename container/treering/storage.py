@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from treering.errors import PlatformError
+from treering.scratch import Scratch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 
 _SLAB: Final = 64 << 20  # bytes; memory that is never touched costs nothing
 _ALIGNMENT: Final = 64  # bytes
-_UNWRITTEN: Final = (
-    32 << 20
-)  # bytes handed to the kernel before they have to be on disk: it may not drop them sooner
+# Bytes handed to the kernel before they have to be on disk: it may not drop them sooner.
+_UNWRITTEN: Final = 32 << 20
 
 
 class Stored(Protocol):
@@ -51,13 +51,13 @@ class Storage:
     ----------
     memory
         Bytes that may stay in memory; all of them where None.
-    folder
+    scratch
         Where the file goes that takes the rest.
     """
 
-    def __init__(self, memory: int | None = None, folder: Path | None = None) -> None:
+    def __init__(self, memory: int | None = None, scratch: Scratch | None = None) -> None:
         self._memory = memory
-        self._folder = folder
+        self._scratch = scratch or Scratch()
         self._lock = threading.Lock()
         self._slab = memoryview(b"")
         self._file: _File | None = None
@@ -98,6 +98,12 @@ class Storage:
             self.spooled += stored.nbytes
         return moved
 
+    def close(self) -> None:
+        """Let go of the file; what lies there cannot be read any more."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+
     def _reserve(self, size: int) -> memoryview:
         """Room for one array."""
         taken = -(-size // _ALIGNMENT) * _ALIGNMENT
@@ -109,7 +115,7 @@ class Storage:
     def _spool(self, flat: NDArray[Any]) -> Stored:
         with self._lock:
             if self._file is None:
-                self._file = _File(self._folder)
+                self._file = _File(self._scratch.folder)
             file = self._file
         return _Spooled(file, file.append(flat), flat.size, flat.dtype)
 
@@ -157,8 +163,8 @@ class _Spooled:
 class _File:
     """A file without a name, written at its end by any thread."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder or tempfile.gettempdir()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         try:
             self._stream = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # lives as long as what lies in it
         except OSError as error:
@@ -166,6 +172,9 @@ class _File:
         self._lock = threading.Lock()
         self._end = 0
         self._unwritten = 0
+
+    def close(self) -> None:
+        self._stream.close()
 
     def append(self, values: NDArray[Any]) -> int:
         """Write at the end; the offset."""

@@ -45,14 +45,6 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Another damage in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def test_what_is_written_is_found_again(tmp_path: Path) -> None:
     """State, history to the last bit, and identity come back; the model lies there under AWS's name."""
     folder = _filled(tmp_path / "new" / "folder", 7)

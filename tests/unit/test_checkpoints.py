@@ -58,7 +58,14 @@ def _prepared(**more: Any) -> Prepared:
 def _describe(
     ranks: Ranks, chosen: Hyperparameters, prepared: Prepared, shards: dict[str, Shard]
 ) -> Identity:
-    return ranks(1, lambda world: run_identity.describe(world, chosen, prepared, shards))[0]
+    return ranks(1, lambda world: _described(world, chosen, prepared, shards))[0]
+
+
+def _described(
+    world: World, chosen: Hyperparameters, prepared: Prepared, shards: dict[str, Shard]
+) -> Identity:
+    rows = run_identity.describe_rows(world, chosen, shards)
+    return run_identity.describe(chosen, prepared, rows)
 
 
 def _booster(rounds: int) -> xgb.Booster:
@@ -150,7 +157,7 @@ def test_a_run_is_the_same_in_every_layout(ranks: Ranks) -> None:
     whole = _describe(ranks, _chosen(), _prepared(), {"train": _shard()})
     divided = ranks(
         3,
-        lambda world: run_identity.describe(
+        lambda world: _described(
             world,
             _chosen(eval_metric="mae"),
             _prepared(nthread=7, eval_metric=["mae"]),

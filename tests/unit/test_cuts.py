@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     type Floats = NDArray[np.float32]
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")  # pytest shows it when the test fails
-    return np.random.default_rng(seed)
-
-
 def _columns(random: np.random.Generator, rows: int) -> Floats:
     """Every kind of column that needs care; shape (rows, columns)."""
     normal = random.standard_normal(rows)

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from unit.conftest import Ranks
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _heavy_tailed(random: np.random.Generator, rows: int) -> NDArray[np.float32]:
     """Of either sign, over ten powers of ten or more."""
     values: NDArray[np.float32] = np.exp(5 * random.standard_normal(rows)).astype(np.float32)

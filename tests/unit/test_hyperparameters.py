@@ -266,6 +266,10 @@ CASES = {
     "reproducible": Case(
         {"auto": "auto", "true": "true", "True": "true", "false": "false", "0": "false"}, ("yes", "2", "")
     ),
+    "external_memory": Case(
+        {"auto": "auto", "true": "true", "True": "true", "false": "false", "0": "false"}, ("yes", "2", "")
+    ),
+    "scratch_folder": Case({"/scratch": "/scratch"}, ()),
     "strategy": _choice("allreduce", "ensemble", "parameter_server"),
     "sync_rounds": _integer(1, strategy="parameter_server"),
     "rendezvous_timeout": _number("900 0.5", "0 -1"),

@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 _NAMES = sorted({*losses.FORMULAS, *losses.SOFTMAX})
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _labels(random: np.random.Generator, objective: str, rows: int) -> Floats:
     """Labels in the objective's domain; of classes only 0 to 3."""
     match objective:

@@ -33,14 +33,6 @@ _KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """New data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _rows(random: np.random.Generator, parameters: dict[str, Any]) -> xgb.DMatrix:
     features = random.integers(0, 20, (300, 4)).astype(np.float32)
     features[random.random(features.shape) < 0.1] = np.nan

@@ -10,14 +10,6 @@ from treering import model_file
 from treering.errors import UserError
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """New data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _trained(random: np.random.Generator, **parameters: object) -> tuple[xgb.Booster, xgb.DMatrix]:
     features = random.integers(0, 20, (300, 4)).astype(np.float32)
     label = (features[:, 0] + features[:, 1] > random.integers(0, 40, 300)).astype(np.float32)

@@ -49,14 +49,6 @@ _CASES: list[tuple[str, dict[str, float]]] = [
 ]
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _labels(objective: str, signal: NDArray[np.float64], random: np.random.Generator) -> Floats:
     """Labels in the objective's domain that follow `signal`, which is around 0."""
     noisy = signal + 0.5 * random.standard_normal(signal.size)

@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 
 from treering.order_statistics import order_statistics
 
@@ -17,14 +16,6 @@ if TYPE_CHECKING:
     from treering.world import World
 
     type Floats = NDArray[np.float32]
-
-
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
 
 
 def _column(random: np.random.Generator, rows: int) -> Floats:

@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 CITIES = ("Aachen", "Bonn", "Celle", "Dresden")
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Drawn anew in each run."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def trained(features: Floats, label: Floats, **parameters: object) -> xgb.Booster:
     """A small model by plain XGBoost."""
     return xgb.train({"max_depth": 3, "nthread": 1} | parameters, xgb.DMatrix(features, label), 4)

@@ -20,14 +20,6 @@ _ROWS, _COLUMNS = 70_000, 3  # more rows than are worked on at a time
 
 
 @pytest.fixture
-def random() -> np.random.Generator:
-    """Other rows in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
-@pytest.fixture
 def features(random: np.random.Generator) -> Floats:
     """With missing values and ties."""
     found = np.round(random.standard_normal((_ROWS, _COLUMNS)), 2).astype(np.float32)

@@ -16,14 +16,6 @@ _WORD = 2**64
 _GAMMA = 0x9E3779B97F4A7C15
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _split_mix(state: int) -> int:
     """The number that SplitMix64 gives when its state, already advanced, is `state`."""
     state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % _WORD

@@ -86,6 +86,11 @@ class Text:
         while offset and (skipped := len(self.read(min(offset, _SKIPPED)))):
             offset -= skipped
 
+    @property
+    def consumed(self) -> int:
+        """How many of the file's own bytes went into what was read, or were fetched with it."""
+        return self._raw.tell()
+
     def read(self, size: int) -> bytes:
         """The next `size` bytes; fewer only at the end."""
         data: bytes = self._stream.read(size)

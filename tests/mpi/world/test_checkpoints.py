@@ -75,10 +75,11 @@ class _Job:
 
     def train(self, folder: CheckpointFolder | None, *, stop: bool = False) -> Trained:
         """Train to the end, or where this rank is asked to `stop` for a round."""
+        rows = run_identity.describe_rows(self.world, self.chosen, self.shards)
         prepared = preparation.prepare(self.world, self.shards, self.chosen, 1, None)
         kept = None
         if folder is not None:
-            identity = run_identity.describe(self.world, self.chosen, prepared, self.shards)
+            identity = run_identity.describe(self.chosen, prepared, rows)
             kept = Checkpoints(self.world, folder, self.chosen, identity, lambda booster: booster)
         ours, its = socket.socketpair()
         with ours, communicator(self.world, "127.0.0.1"):

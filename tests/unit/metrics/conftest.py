@@ -27,14 +27,6 @@ class Evaluate(Protocol):
 
 
 @pytest.fixture
-def random() -> np.random.Generator:
-    """Other data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
-@pytest.fixture
 def evaluate(random: np.random.Generator, ranks: Ranks) -> Evaluate:
     """Up to five ranks, of one to three threads each, if not told how many."""
 

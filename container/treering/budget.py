@@ -1,0 +1,144 @@
+"""The memory of one rank while a job runs: foreseen before its rows are read, settled when they are there."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from treering import channels, inputs, memory, memory_plan, sizing
+from treering.memory_plan import Demand, Limits, Plan, Way
+from treering.sizing import Extent
+from treering.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from treering.hyperparameters import Hyperparameters
+    from treering.job import Channel
+    from treering.memory import Room
+    from treering.paths import Paths
+    from treering.scratch import Scratch
+    from treering.shard import Place, Shard
+
+log = logging.getLogger(__name__)
+
+_DEPTH: Final = 6  # XGBoost's own
+_MOST_NODES: Final = 1 << 16  # whose histograms XGBoost keeps
+
+
+def demand(chosen: Hyperparameters) -> Demand:
+    """What a job asks for besides its rows."""
+    depth = _DEPTH if chosen.max_depth is None else chosen.max_depth
+    nodes = 5 << depth >> 2 if depth else _MOST_NODES
+    if chosen.max_leaves:
+        nodes = min(nodes, 2 * chosen.max_leaves)
+    return Demand(
+        chosen.max_bin,
+        chosen.outputs,
+        min(nodes, _MOST_NODES),
+        {"true": True, "false": False}.get(chosen.external_memory),
+        chosen.one_host_only is not None,
+    )
+
+
+def foreseen(
+    room: Room,
+    given: Mapping[str, Channel],
+    shares: Mapping[str, float],
+    chosen: Hyperparameters,
+    paths: Paths,
+    free_disk: int,
+) -> Plan:
+    """The plan of a rank whose rows are not read yet; see `treering.memory_plan.decide`.
+
+    Parameters
+    ----------
+    room, free_disk
+        For this rank.
+    given, shares
+        The channels with rows, and what part of the files on this host the rank reads of each.
+    chosen, paths
+        The job, and where its files lie.
+    """
+    extents = []
+    for name, channel in given.items():
+        folder = paths.channel(channel.name)
+        listing = channels.list_files(folder)
+        reader = inputs.reader(channel, chosen)([name for name, _ in listing])
+        extents.append(sizing.expect(reader, folder, listing, shares[name]))
+    return memory_plan.decide(room, extents, demand(chosen), free_disk, is_known=False)
+
+
+def share(channel: Channel, hosts: int, ranks_per_host: int) -> float:
+    """What part of the files that a host sees one of its ranks reads."""
+    return 1 / (ranks_per_host * (1 if channel.distribution == "ShardedByS3Key" else hosts))
+
+
+def describe(plan: Plan, room: Room) -> str:
+    """A plan for people."""
+    said = f"about {memory.gib(plan.peak)} of the {memory.gib(room.size)} that a rank has ({room.why})"
+    if plan.way is Way.MEMORY:
+        return f"rows in memory, {said}"
+    what = "columns" if plan.way is Way.COLUMNS_ON_DISK else "columns and bins"
+    return f"{what} on disk where they have to be, up to {memory.gib(plan.disk)} there, {said}"
+
+
+class Budget:
+    """Decides for one rank, and says what.
+
+    Parameters
+    ----------
+    place
+        This rank among the hosts.
+    chosen
+        The job.
+    scratch
+        For what memory has no room for.
+    """
+
+    def __init__(self, place: Place, chosen: Hyperparameters, scratch: Scratch) -> None:
+        self._place = place
+        self._chosen = chosen
+        self._scratch = scratch
+        self._storage = Storage()
+        self._way = Way.MEMORY
+
+    def foresee(self, given: Mapping[str, Channel], paths: Paths) -> Storage:
+        """What is to keep the rows of these channels; raises UserError when they fit nowhere by far."""
+        ranks, hosts = self._place.ranks_per_host, len(self._place.hosts)
+        room = self._room()
+        shares = {name: share(channel, hosts, ranks) for name, channel in given.items()}
+        plan = foreseen(room, given, shares, self._chosen, paths, self._free_disk())
+        self._tell("expected", plan, room)
+        self._storage = Storage(plan.kept, self._scratch)
+        return self._storage
+
+    def settle(self, shards: Mapping[str, Shard]) -> Limits:
+        """How to bin rows that were read; raises UserError when there is no way that they fit."""
+        pa.default_memory_pool().release_unused()  # what readers used, and keep in case they need it again
+        room = self._room()
+        extents = [Extent.of(shard) for shard in shards.values()]
+        plan = memory_plan.decide(room, extents, demand(self._chosen), self._free_disk(), is_known=True)
+        if plan.way is not self._way:
+            self._tell("as read", plan, room)
+        if self._storage.kept > plan.kept:
+            for shard in shards.values():
+                shard.features.move_out()
+        pages = self._scratch.folder if plan.way is Way.EXTERNAL else None
+        return Limits(plan.values_at_once, plan.piece, pages, lets_go=True)
+
+    def _room(self) -> Room:
+        """For this rank, what it keeps already included."""
+        left = memory.room(os.environ).shared(self._place.ranks_per_host)
+        return memory.Room(left.size + self._storage.kept, left.why)
+
+    def _free_disk(self) -> int:
+        return self._scratch.free // self._place.ranks_per_host + self._storage.spooled
+
+    def _tell(self, when: str, plan: Plan, room: Room) -> None:
+        self._way = plan.way
+        if plan.way is not Way.MEMORY or self._place.host == self._place.hosts[0]:
+            log.info("memory, %s: %s", when, describe(plan, room))

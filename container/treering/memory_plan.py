@@ -1,0 +1,234 @@
+"""Where a rank's rows go so that they fit: memory, or a folder on disk, or nowhere and the job ends with advice.
+
+What takes memory, in bytes, as measured with XGBoost 3.4.1 (``hist`` on the CPU):
+
+- the features as float32, until they are binned: 4 for each cell, or 8 for each value of sparse rows;
+- the bins: 2.4 for each cell where no value is missing, else 4 for each value and 1.2 for each cell, or 13 for
+  each value of sparse rows; twice the part of the cells beyond 256 bins;
+- the rounds: 80 and 24 for each output a row, and 16 for each bin of each node of a tree;
+- a few pieces of the data on the way from one to the next.
+
+Three ways, the first that fits is taken. *memory*: both stay there. *columns on disk*: features beyond what
+is left go to a file, and come back column by column to be sorted and piece by piece to be binned. *external
+memory*: bins as well lie on disk, and are read again in each round. All give the same model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import TYPE_CHECKING, Final
+
+from treering.errors import UserError
+from treering.memory import gib
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from treering.memory import Room
+    from treering.sizing import Extent
+
+PIECE: Final = 32 << 20
+"""Bytes of float32 that are binned at once where there is room, and lie on one page of external memory.
+
+XGBoost's threads wait for each other after each piece, so small ones cost time.
+"""
+
+_FIXED: Final = 64 << 20  # what grows in a process besides
+_PIECES: Final = 3  # on the way to XGBoost at once, itself included
+_PAGES: Final = 4  # of external memory at once
+_COLUMNS_AT_ONCE: Final = 1 << 27  # bytes sorted at once, where there is room
+_FEWEST_COLUMNS: Final = 1 << 24
+_SMALLEST_PIECE: Final = 4 << 20
+_BIN: Final = 16  # bytes: two float64 sums
+_NARROW: Final = 256  # bins that a byte can tell apart
+_MARGIN: Final = (
+    1.5  # by how much an estimate has to be beyond all room to end the job before it is known better
+)
+
+
+class Way(enum.StrEnum):
+    """Where features and bins lie."""
+
+    MEMORY = "memory"
+    COLUMNS_ON_DISK = "columns on disk"
+    EXTERNAL = "external memory"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Demand:
+    """What a job asks for besides its rows.
+
+    Parameters
+    ----------
+    max_bin, outputs
+        Bins of a column, and numbers predicted for each row.
+    nodes
+        Of a tree at most, whose histograms are there at the same time.
+    external
+        Of the hyperparameter `external_memory`: None to decide, else whether bins lie on disk.
+    as_they_are
+        Whether XGBoost takes the rows unbinned, which nothing but memory holds.
+    """
+
+    max_bin: int
+    outputs: int
+    nodes: int
+    external: bool | None = None
+    as_they_are: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What comes of it.
+
+    Parameters
+    ----------
+    way
+        Where the rows go.
+    peak
+        Bytes of memory that are expected on top of what is used now.
+    disk
+        Bytes that go to disk.
+    kept
+        Bytes of features that may stay in memory; the rest goes to disk.
+    values_at_once
+        Values to sort at once.
+    piece
+        Bytes of features to bin at once.
+    """
+
+    way: Way
+    peak: int
+    disk: int
+    kept: int
+    values_at_once: int
+    piece: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """How a rank turns rows into bins.
+
+    Parameters
+    ----------
+    values_at_once
+        Values to sort at once.
+    piece
+        Bytes of features to bin at once.
+    pages
+        Folder for the bins; None keeps them in memory.
+    lets_go
+        Whether features may be let go once they are binned.
+    """
+
+    values_at_once: int = 1 << 25
+    piece: int = PIECE
+    pages: Path | None = None
+    lets_go: bool = False
+
+
+def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int, *, is_known: bool) -> Plan:
+    """Choose the first way that fits.
+
+    Parameters
+    ----------
+    room
+        For this rank.
+    extents
+        The rows of its channels.
+    demand
+        The job.
+    free_disk
+        Bytes that the folder for the rest has.
+    is_known
+        Whether the extents are those of rows that were read; else they are an estimate, and the job goes on
+        where it might be wrong.
+
+    Raises
+    ------
+    UserError
+        When no way fits.
+    """
+    features, bins = sum(each.features for each in extents), sum(_bins(each, demand) for each in extents)
+    rounds, sorting = _rounds(extents, demand), _sorting(room, extents)
+    piece = min(max(_SMALLEST_PIECE, room.size // 16), PIECE)
+    moving, pages = _PIECES * min(piece, features), min(_PAGES * _page(extents, demand, piece), bins)
+    # Beside the features while those are there, and without them.
+    beside = {
+        Way.MEMORY: max(sorting, bins + moving),
+        Way.COLUMNS_ON_DISK: max(sorting, bins + moving),
+        Way.EXTERNAL: max(sorting, pages + moving),
+    }
+    after = {Way.MEMORY: bins + rounds, Way.COLUMNS_ON_DISK: bins + rounds, Way.EXTERNAL: pages + rounds}
+    peaks = {way: _FIXED + max(beside[way] + features * (way is Way.MEMORY), after[way]) for way in Way}
+    disks = {Way.MEMORY: 0, Way.COLUMNS_ON_DISK: features, Way.EXTERNAL: features + bins}
+    ways = _ways(demand)
+    slack = 1.0 if is_known else _MARGIN
+    for way in ways:
+        is_last = way is ways[-1]
+        if peaks[way] <= room.size * (slack if is_last else 1.0) and disks[way] <= free_disk * slack:
+            kept = room.size - _FIXED - (sorting if way is Way.MEMORY else beside[way])
+            return Plan(way, peaks[way], disks[way], max(kept, 0), sorting // 8, piece)
+    raise _refusal(room, ways, peaks, disks, free_disk)
+
+
+def _ways(demand: Demand) -> list[Way]:
+    if demand.as_they_are:
+        return [Way.MEMORY]
+    if demand.external:
+        return [Way.EXTERNAL]
+    return list(Way) if demand.external is None else [Way.MEMORY, Way.COLUMNS_ON_DISK]
+
+
+def _refusal(
+    room: Room, ways: Sequence[Way], peaks: dict[Way, int], disks: dict[Way, int], free_disk: int
+) -> UserError:
+    least = min(ways, key=peaks.__getitem__)
+    if peaks[least] > room.size:
+        where = {
+            Way.MEMORY: "all of its rows",
+            Way.COLUMNS_ON_DISK: "its rows, binned,",
+            Way.EXTERNAL: "parts of its rows",
+        }
+        return UserError(
+            f"memory: a rank needs about {gib(peaks[least])} for {where[least]} and its histograms, and "
+            f"{gib(room.size)} are left for it ({room.why}); use an instance type with more memory, or more hosts, "
+            "which share the rows"
+        )
+    return UserError(
+        f"disk: the rows of this rank do not fit into memory ({gib(peaks[ways[0]])} needed, {gib(room.size)} left: "
+        f"{room.why}), and on disk they need about {gib(disks[least])}, of which {gib(free_disk)} are free; give the "
+        "job a larger volume, or name a folder with more room (hyperparameter scratch_folder)"
+    )
+
+
+def _bins(extent: Extent, demand: Demand) -> int:
+    cells, wide = extent.rows * extent.columns, 1 if demand.max_bin <= _NARROW else 2
+    if demand.as_they_are:
+        return 8 * extent.values + extent.features
+    if extent.is_sparse:
+        return 13 * extent.values + 8 * extent.rows
+    if extent.values == cells:
+        return 12 * cells * wide // 5
+    return 4 * extent.values + 6 * cells * wide // 5 + 8 * extent.rows
+
+
+def _rounds(extents: Sequence[Extent], demand: Demand) -> int:
+    rows = sum(extent.rows for extent in extents)
+    columns = max((extent.columns for extent in extents), default=0)
+    return (80 + 24 * demand.outputs) * rows + _BIN * demand.max_bin * columns * demand.nodes
+
+
+def _sorting(room: Room, extents: Sequence[Extent]) -> int:
+    """Bytes to sort columns, each there twice: as many as there is room for, and a whole one at least."""
+    longest = max((extent.rows for extent in extents), default=0)
+    at_once = max(min(_COLUMNS_AT_ONCE, room.size // 8), _FEWEST_COLUMNS, 4 * longest)
+    return 2 * min(at_once, sum(extent.features for extent in extents))
+
+
+def _page(extents: Sequence[Extent], demand: Demand, piece: int) -> int:
+    """Bytes of the bins of one piece."""
+    pieces = [_bins(each, demand) * piece // each.features for each in extents if each.features]
+    return max(pieces, default=0)

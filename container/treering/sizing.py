@@ -1,0 +1,96 @@
+"""How large a channel is going to be in memory, from a look at its files before they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Final
+
+from treering.readers import compression
+from treering.readers.batch import File
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from treering.readers.batch import Reader
+    from treering.shard import Shard
+
+_SAMPLE: Final = 1 << 20  # bytes of text
+_INDEX: Final = re.compile(rb"[ \t](\d{1,10}):")  # of LIBSVM
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extent:
+    """Rows of one channel on one rank.
+
+    Parameters
+    ----------
+    rows, columns
+        How many.
+    values
+        How many are there, the missing ones left out.
+    is_sparse
+        Whether they are kept as CSR.
+    """
+
+    rows: int
+    columns: int
+    values: int
+    is_sparse: bool
+
+    @property
+    def features(self) -> int:
+        """Bytes of the values as float32, as they are read."""
+        return 8 * self.values + 8 * self.rows if self.is_sparse else 4 * self.rows * self.columns
+
+    @classmethod
+    def of(cls, shard: Shard) -> Extent:
+        """Of rows that are read."""
+        rows, columns = shard.features.shape
+        return cls(rows, columns, shard.features.count, shard.features.is_sparse)
+
+
+def expect(reader: Reader, folder: Path, listing: Sequence[tuple[str, int]], share: float) -> Extent:
+    """What a rank is going to have of a channel.
+
+    Parameters
+    ----------
+    reader
+        The channel's.
+    folder, listing
+        Where the files lie, and the name and size in bytes of each.
+    share
+        Part of them that this rank reads, from 0 to 1.
+
+    Returns
+    -------
+    Extent
+        As if all files were like the largest one. Text may well be off by a tenth; of Parquet, missing values
+        are not known beforehand and taken for there being some.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read.
+    """
+    total = sum(size for _, size in listing)
+    if not total:
+        return Extent(0, 0, 0, is_sparse=False)
+    name, size = max(listing, key=lambda each: each[1])
+    file = File(folder / name, name, 0, size)
+    scale = share * total / size
+    columns = reader.columns(file).count
+    if reader.unit == "rows":
+        rows = round(scale * reader.extent(file))
+        return Extent(rows, columns, max(rows * columns - 1, 0), is_sparse=False)
+    with compression.opened_text(file) as text:
+        head = text.read(_SAMPLE)
+        scale *= size / max(text.consumed, 1)
+    lines = head.count(b"\n") or 1
+    rows = round(scale * lines)
+    if columns:
+        return Extent(rows, columns, max(rows * columns - 1, 0), is_sparse=False)
+    pairs = [int(index) for index in _INDEX.findall(head)]
+    widest = 1 + max(pairs, default=0)  # no look at a part can tell all columns
+    return Extent(rows, widest, round(scale * len(pairs)), is_sparse=True)

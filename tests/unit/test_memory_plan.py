@@ -1,0 +1,104 @@
+"""`treering.memory_plan`: the first way that fits is taken, and none is taken that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from treering.errors import UserError
+from treering.memory import Room
+from treering.memory_plan import Demand, Plan, Way, decide
+from treering.sizing import Extent
+
+_DEMAND = Demand(max_bin=256, outputs=1, nodes=80)
+_EXTENT = Extent(4_000_000, 100, 400_000_000, is_sparse=False)  # 1.5 GiB as float32
+_DISK = 1 << 50
+
+
+def _decide(size: int, demand: Demand = _DEMAND, disk: int = _DISK, *, is_known: bool = True) -> Plan:
+    return decide(Room(size, "so they say"), [_EXTENT], demand, disk, is_known=is_known)
+
+
+def _ways(demand: Demand, disk: int = _DISK) -> list[Way]:
+    """What is chosen from plenty of room down to none at all."""
+    found: list[Way] = []
+    for size in np.geomspace(1 << 40, 1 << 20, 300).astype(int).tolist():
+        try:
+            plan = _decide(size, demand, disk)
+        except UserError:
+            break
+        assert plan.peak <= size
+        assert plan.disk <= disk
+        assert plan.kept <= size
+        if plan.way not in found[-1:]:
+            found.append(plan.way)
+    return found
+
+
+def test_less_memory_means_more_disk() -> None:
+    """From memory to columns on disk to external memory, and no way back."""
+    assert _ways(_DEMAND) == [Way.MEMORY, Way.COLUMNS_ON_DISK, Way.EXTERNAL]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"external": True}, [Way.EXTERNAL]),
+        ({"external": False}, [Way.MEMORY, Way.COLUMNS_ON_DISK]),
+        ({"as_they_are": True}, [Way.MEMORY]),
+    ],
+)
+def test_what_the_job_says_is_obeyed(change: dict[str, bool], expected: list[Way]) -> None:
+    """`external_memory` decides where it is given, and what XGBoost cannot read from disk stays in memory."""
+    assert _ways(dataclasses.replace(_DEMAND, **change)) == expected
+
+
+def test_a_full_disk_takes_nothing() -> None:
+    """Without room on disk there is only memory."""
+    assert _ways(_DEMAND, disk=1 << 20) == [Way.MEMORY]
+
+
+def test_a_refusal_has_numbers_and_advice() -> None:
+    """What is needed, what is left and why, and what to do: about memory or about the disk."""
+    with pytest.raises(
+        UserError, match=r"needs about .+ MiB .+ and 50 MiB are left .+so they say.+more hosts"
+    ):
+        _decide(50 << 20)
+    with pytest.raises(
+        UserError, match=r"on disk they need about .+ GiB, of which 1 MiB are free.+scratch_folder"
+    ):
+        _decide(1 << 30, disk=1 << 20)
+
+
+def test_an_estimate_may_be_wrong() -> None:
+    """Rows that were not read yet end a job only when they are far beyond what is there."""
+    least = min(size for size in range(100 << 20, 1 << 30, 1 << 20) if _fits(size, is_known=True))
+    assert _fits(least * 4 // 5, is_known=False)
+    assert not _fits(least * 4 // 5, is_known=True)
+    assert not _fits(least // 2, is_known=False)
+
+
+def _fits(size: int, *, is_known: bool) -> bool:
+    try:
+        _decide(size, is_known=is_known)
+    except UserError:
+        return False
+    return True
+
+
+def test_more_of_anything_takes_more() -> None:
+    """Rows, columns, missing values, outputs, bins and nodes all cost memory."""
+    room = Room(1 << 45, "")
+    base = decide(room, [_EXTENT], _DEMAND, _DISK, is_known=True).peak
+    extents = (
+        dataclasses.replace(_EXTENT, rows=8_000_000, values=800_000_000),
+        dataclasses.replace(_EXTENT, columns=200, values=800_000_000),
+        dataclasses.replace(_EXTENT, values=_EXTENT.values - 1),
+    )
+    for extent in extents:
+        assert decide(room, [extent], _DEMAND, _DISK, is_known=True).peak > base
+    assert decide(room, [_EXTENT] * 2, _DEMAND, _DISK, is_known=True).peak > base
+    for demand in (Demand(256, 30, 80), Demand(1024, 1, 80), Demand(256, 1, 50_000)):
+        assert decide(room, [_EXTENT], demand, _DISK, is_known=True).peak > base
