@@ -75,7 +75,7 @@ def run(
     schema.agree_settings(world, place.host, settings(chosen))
     agreed = schema.agree_channels(world, place.host, config.channels)
     given = agreed.pop("model", None)
-    support.check(world, chosen, given)
+    support.check(world, chosen, agreed, given)
     averaged.check(chosen, given)
     start = None
     if given is not None:

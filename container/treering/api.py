@@ -119,7 +119,7 @@ def train(
         Rounds to boost; may stand in `params` as well.
     evals
         Other rows to score after each round, by the names that the log line is to have; early stopping follows
-        the last.
+        ``validation``, or the last where there is none of that name.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def train(
     chosen = Hyperparameters.parse(given if num_round is None else given | {"num_round": _plain(num_round)})
     everybody = current.world
     schema.agree_settings(everybody, current.host, algorithm.settings(chosen))
-    support.check(everybody, chosen, None)
+    support.check(everybody, chosen, named, None)
     current.trainings += 1
     with current.working() as progress:
         progress.phase("loading")

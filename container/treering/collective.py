@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xgboost import collective
 from xgboost.tracker import RabitTracker
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _PATIENCE = 7 * 24 * 3600  # seconds: the supervisors' heartbeats decide who is lost, not XGBoost's clock
 
 _CLOSING = 10  # seconds for the tracker to see all ranks leave
+# Trackers that somebody may still be connected to: let go, they would print an exception of their own, over the one
+# that ended the work.
+_OPEN: Final[list[RabitTracker]] = []
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ def communicator(world: World, address: str) -> Iterator[None]:
     tracker = None
     if world.rank == 0:
         tracker = RabitTracker(n_workers=world.size, host_ip=address, sortby="task", timeout=_PATIENCE)
+        _OPEN.append(tracker)
         tracker.start()
     where = world.broadcast(tracker.worker_args() if tracker else None)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints "Task 000000 got rank 0"
@@ -62,5 +66,6 @@ def communicator(world: World, address: str) -> Iterator[None]:
         collective.finalize()
         if tracker is not None:
             tracker.wait_for(_CLOSING)
+            _OPEN.remove(tracker)
     except Exception:  # whatever it is, the work is done and kept
         log.warning("XGBoost's ring could not be closed in an orderly way", exc_info=True)

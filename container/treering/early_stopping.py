@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from treering.hyperparameters import Hyperparameters
 
 
+def channel(evaluated: Iterable[str]) -> str:
+    """Whose metric is followed: the validation channel's, else that of the last one."""
+    evaluated = list(evaluated)
+    return "validation" if "validation" in evaluated else evaluated[-1]
+
+
 @dataclasses.dataclass(slots=True)
 class EarlyStopping:
     """Decides alike on every rank, since every rank has the same scores.
@@ -50,8 +56,10 @@ class EarlyStopping:
         """As the job asks for it, which may be never, after the scores of earlier rounds."""
         if chosen.early_stopping_rounds is None:
             return cls()
-        channel, metric = list(evaluated)[-1], str(chosen.early_stopping_metric)
-        stopping = cls(f"{channel}-{metric}", chosen.maximize(metric), chosen.early_stopping_rounds)
+        metric = str(chosen.early_stopping_metric)
+        stopping = cls(
+            f"{channel(evaluated)}-{metric}", chosen.maximize(metric), chosen.early_stopping_rounds
+        )
         for scores in history:
             stopping.note(scores)
         return stopping

@@ -4,6 +4,7 @@ Nothing here imports XGBoost: every rank checks at its start, before anything he
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache, cached_property
 from typing import Any, Final, Literal, Self, cast, get_args
 
@@ -89,7 +90,7 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
         The tuning job's metric comes last unless it is among the others; with neither it is the
         objective's own, under the name by which XGBoost prints it.
         """
-        asked = (*(self.eval_metric or ()), *filter(None, [self.tuning_objective_metric]))
+        asked = (*(self.eval_metric or ()), *filter(None, [self.tuned_metric]))
         if asked or self.disable_default_eval_metric:
             return tuple(dict.fromkeys(asked))
         return (self._default_metric(),)
@@ -97,7 +98,13 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
     @property
     def early_stopping_metric(self) -> str | None:
         """What early stopping follows: the tuning job's metric, else the last one."""
-        return self.tuning_objective_metric or next(reversed(self.eval_metrics), None)
+        return self.tuned_metric or next(reversed(self.eval_metrics), None)
+
+    @property
+    def tuned_metric(self) -> str | None:
+        """The tuning job's metric, on whichever channel."""
+        tuned = self.tuning_objective_metric
+        return None if tuned is None else tuned.rpartition(":")[2]
 
     def maximize(self, metric: str) -> bool:
         """Whether a larger value of `metric` is better; raises KeyError for an unknown name."""
@@ -212,23 +219,35 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
             for name in self.given
             if name in Legacy.model_fields
         ]
-        lines += [f"Hyperparameter {name} has no effect with {why}" for name, why in self._unused().items()]
+        idle = self._undropped()
+        lines += [
+            f"Hyperparameter {name} has no effect with {why}"
+            for name, why in self._unused().items()
+            if name not in idle
+        ]
         if "sync" in (self.updater or ()):
             lines.append("Updater sync has no effect: all hosts grow the same trees")
         if self.updaters and self.algorithm != "linear" and self.tree_method not in {None, "auto"}:
             lines.append(f"Hyperparameter tree_method has no effect with updater={','.join(self.updaters)}")
-        dropout = [name for name in self.given if name in Dropout.model_fields]
-        if dropout and self.booster in {None, "gbtree"}:
-            lines.append(f"Trees are dropped out because of {', '.join(dropout)}, also without booster=dart")
+        if idle:
+            names = ", ".join(idle)
+            lines.append(
+                f"No trees are dropped out: {names} has an effect with booster=dart only, as in AWS's image"
+            )
         return tuple(lines)
+
+    def _undropped(self) -> tuple[str, ...]:
+        """Those given that are about dropout in trees without any: XGBoost 3.4 would drop trees all the same."""
+        idle = self.booster in {None, "gbtree"}
+        return tuple(name for name in self.given if idle and name in Dropout.model_fields)
 
     def _unused(self) -> dict[str, str]:
         """Those given that XGBoost has no use for here, and the setting that makes it so."""
-        linear = self.algorithm == "linear"
-        idle = (Trees.model_fields.keys() | Dropout.model_fields.keys()) - {"updater"}
+        idle: AbstractSet[str] = Linear.model_fields.keys() | set(self._undropped())
+        if self.algorithm == "linear":
+            idle = (Trees.model_fields.keys() | Dropout.model_fields.keys()) - {"updater"}
         unused = dict.fromkeys(
-            [name for name in self.given if name in (idle if linear else Linear.model_fields)],
-            f"booster={self.booster or 'gbtree'}",
+            [name for name in self.given if name in idle], f"booster={self.booster or 'gbtree'}"
         )
         scored = set(map(tasks.base_name, self.eval_metrics))
         for name in self.given:

@@ -7,6 +7,8 @@ import functools
 import logging
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from treering import queries, schema, shard, tasks
 from treering.errors import UserError
 from treering.readers import formats
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from treering.hyperparameters import Hyperparameters
     from treering.job import Channel
+    from treering.labels import Fault
     from treering.paths import Paths
     from treering.progress import Progress
     from treering.readers.batch import Reader
@@ -114,23 +117,40 @@ def suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) -
 
     Raises UserError when labels, queries or weights do not suit them.
     """
-    labels = schema.agree_labels(world, loaded.label)
-    schema.check_labels(labels, chosen, channel)
-    ranked = {"ndcg", "map", "pre"}.intersection(map(tasks.base_name, chosen.eval_metrics))
-    if not ranked and not chosen.objective.startswith("rank:"):
-        loaded = loaded if loaded.group is None else dataclasses.replace(loaded, group=None)
-    elif loaded.group is not None:
+    fault = schema.label_fault(schema.agree_labels(world, loaded.label), chosen)
+    if fault is not None:
+        raise UserError(f"channel {channel}: {_first_stray(world, loaded, fault)}")
+    is_ranking = chosen.objective.startswith("rank:")
+    ranked = sorted(tasks.RANKING_METRICS.intersection(map(tasks.base_name, chosen.eval_metrics)))
+    if loaded.group is None:
+        if is_ranking:
+            raise UserError(
+                f"channel {channel}: objective={chosen.objective} needs the query of each row: qid: in LIBSVM, "
+                "group_column in CSV and Parquet"
+            )
+        if ranked and world.rank == 0:
+            log.info(
+                "channel %s: its rows name no query, so all of them are one to %s", channel, ", ".join(ranked)
+            )
+    elif ranked or is_ranking:
         loaded = queries.gather(world, loaded, channel)
         queries.check_weights(world, loaded, channel)
     else:
-        user = f"eval_metric {min(ranked)}" if ranked else f"objective={chosen.objective}"
-        raise UserError(
-            f"channel {channel}: {user} needs the query of each row: qid: in LIBSVM, group_column in CSV and Parquet"
-        )
+        loaded = dataclasses.replace(loaded, group=None)
     upper = None
     if chosen.objective == "survival:aft":  # without upper bounds, every end is known
         upper = loaded.label if loaded.label_upper is None else loaded.label_upper
     return loaded if loaded.label_upper is upper else dataclasses.replace(loaded, label_upper=upper)
+
+
+def _first_stray(world: World, loaded: Shard, fault: Fault) -> str:
+    """The sentence about the first row, in the order of files, that makes the fault; collective."""
+    strays = np.flatnonzero(fault.allowed.strays(loaded.label))
+    file, row = (each[strays] for each in loaded.pieces.expand())
+    first = np.lexsort((row, file))[:1]
+    mine = [[int(file[i]), int(row[i]), float(loaded.label[strays[i]]), loaded.host] for i in first]
+    of_file, in_file, label, host = min(each for of_rank in world.allgather(mine) for each in of_rank)
+    return fault.sentence(label, f"{loaded.named(of_file, in_file)} on {host}")
 
 
 def aligned(train: Shard, other: Shard, channel: str) -> Shard:

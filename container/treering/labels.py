@@ -13,10 +13,14 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from treering.tasks import base_name
+import numpy as np
+
+from treering.tasks import CLASS_METRICS, base_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
 _LARGEST_EXPONENTIAL_RELEVANCE = 31  # 2^31 - 1 is the largest gain that XGBoost computes
 
@@ -49,6 +53,13 @@ class LabelRange:
             return f"{kind} from {self.minimum:g} to {self.maximum:g}"
         return f"{kind} above {self.minimum:g}" if self.above else f"{kind}, {self.minimum:g} or more"
 
+    def strays(self, label: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which of some labels lie outside."""
+        outside = (label < self.minimum) | (label > self.maximum)
+        if self.above:
+            outside |= label == self.minimum
+        return outside | (label != np.rint(label)) if self.integer else outside
+
     def stray(self, minimum: float, maximum: float) -> float | None:
         """Whichever end of the labels lies outside, or None."""
         if minimum < self.minimum or (self.above and minimum == self.minimum):
@@ -56,7 +67,36 @@ class LabelRange:
         return maximum if maximum > self.maximum else None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the labels of the whole data.
+
+    Parameters
+    ----------
+    user
+        The objective or the metric that cannot take them.
+    allowed
+        What it takes.
+    hint
+        The usual way to get there.
+    """
+
+    user: str
+    allowed: LabelRange
+    hint: str = ""
+
+    def sentence(self, label: float, where: str) -> str:
+        """What is wrong with one of them, in a place such as ``row 3 of train.csv``."""
+        shown = np.format_float_positional(np.float32(label), trim="-")
+        if label == round(label) or not self.allowed.integer:
+            problem = f"is outside what {self.user} takes: {self.allowed}"
+        else:
+            problem = f"is no whole number, but {self.user} takes {self.allowed}"
+        return f"label {shown} in {where} {problem}{self.hint}"
+
+
 _ANY = LabelRange()
+_WHOLE = LabelRange(integer=True)
 _UNIT = LabelRange(0, 1)
 _BINARY = LabelRange(0, 1, integer=True)
 _NOT_NEGATIVE = LabelRange(0)
@@ -105,6 +145,10 @@ def metric_label_range(metric: str, objective: str, *, exponential_gain: bool = 
             return _BINARY
         case "aucpr" if objective.startswith("rank:"):
             return _UNIT
+        case "f1_binary" | "precision" | "recall" if not objective.startswith("multi:"):
+            return _BINARY
+        case name if name in CLASS_METRICS:
+            return _WHOLE
         case _:
             return _ANY
 
@@ -113,7 +157,7 @@ def _relevance(*, exponential_gain: bool) -> LabelRange:
     return LabelRange(0, _LARGEST_EXPONENTIAL_RELEVANCE, integer=True) if exponential_gain else _NOT_NEGATIVE
 
 
-def check_labels(
+def find_fault(
     objective: str,
     num_class: int | None,
     minimum: float,
@@ -122,8 +166,8 @@ def check_labels(
     all_integer: bool,
     metrics: Iterable[str] = (),
     exponential_gain: bool = True,
-) -> str | None:
-    """What is wrong with the labels of the whole data, in one sentence, or None.
+) -> Fault | None:
+    """What is wrong with the labels of the whole data, or None.
 
     Parameters
     ----------
@@ -144,12 +188,10 @@ def check_labels(
         for metric in metrics
     ]
     for who, allowed in ranges:
-        stray = allowed.stray(minimum, maximum)
-        if stray is not None:
-            hint = _hint(objective, num_class, minimum, maximum)
-            return f"label {stray:g} is outside what {who} takes: {allowed}{hint}"
+        if allowed.stray(minimum, maximum) is not None:
+            return Fault(who, allowed, _hint(objective, num_class, minimum, maximum))
         if allowed.integer and not all_integer:
-            return f"some labels are no whole numbers, but {who} takes {allowed}"
+            return Fault(who, allowed)
     return None
 
 

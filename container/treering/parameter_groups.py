@@ -92,7 +92,8 @@ class Job(Group):
     )
     early_stopping_rounds: Integer | None = option(
         "Stop when the metric of early stopping has not improved on the validation channel for so many rounds. "
-        "That metric is `_tuning_objective_metric`'s, else the last of `eval_metric`, else the objective's own.",
+        "That metric is `_tuning_objective_metric`'s, else the last of `eval_metric`, else the objective's own. "
+        "Without that channel the last one of the log line is followed, and one log line says so.",
         default="never",
         ge=1,
     )
@@ -102,7 +103,8 @@ class Job(Group):
         allowed="names from the table of metrics, separated by commas",
     )
     tuning_objective_metric: TuningMetric | None = option(
-        "What a tuning job optimises; its metric is added to `eval_metric`. SageMaker sets it.",
+        "What a tuning job optimises; its metric is added to `eval_metric`, and its channel has to be there. "
+        "SageMaker sets it.",
         name="_tuning_objective_metric",
         allowed="validation: or train: and a metric, like validation:auc",
     )
@@ -268,7 +270,7 @@ class Trees(Group):
 
 
 class Dropout(Group):
-    """Dropout (`booster=dart`; XGBoost 3.4 applies it with `booster=gbtree` as well when one of these is given)."""
+    """Dropout (`booster=dart`): without it these are ignored with one log line, as in AWS's image; XGBoost 3.4 would drop trees."""
 
     rate_drop: float | None = option("Share of the trees dropped in a round.", default="0", ge=0, le=1)
     skip_drop: float | None = option("Probability that a round drops none.", default="0", ge=0, le=1)

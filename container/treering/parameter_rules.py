@@ -173,7 +173,7 @@ def heartbeats(hp: Hyperparameters) -> Iterator[Problem]:
 
 
 def roles(hp: Hyperparameters) -> Iterator[Problem]:
-    """A column has one role only; `csv_weights` and another `weight_column` exclude each other, and so do `group_column` and an objective other than rank:*."""
+    """A column has one role only; `csv_weights` and another `weight_column` exclude each other; `group_column` needs `objective=rank:*`, or one of the metrics ndcg, map and pre."""
     columns = {
         "label_column": hp.label_column,
         "label_upper_column": hp.label_upper_column,
@@ -191,15 +191,19 @@ def roles(hp: Hyperparameters) -> Iterator[Problem]:
             ("csv_weights", "weight_column"),
             f"csv_weights takes the weights from column 1, but weight_column is {hp.weight_column!r}; give one",
         )
-    if hp.group_column is not None and not hp.objective.startswith("rank:"):
+    ranked = hp.objective.startswith("rank:") or tasks.RANKING_METRICS.intersection(
+        map(tasks.base_name, hp.eval_metrics)
+    )
+    if hp.group_column is not None and not ranked:
         yield Problem(
-            ("group_column", "objective"),
-            f"group_column is for ranking, but the objective is {hp.objective}",
+            ("group_column", "objective", "eval_metric", "_tuning_objective_metric"),
+            f"group_column is for ranking, but the objective is {hp.objective}, and eval_metric has none of "
+            f"{', '.join(sorted(tasks.RANKING_METRICS))}",
         )
 
 
 def strategy(hp: Hyperparameters) -> Iterator[Problem]:
-    """`strategy=ensemble` and `strategy=parameter_server` average trees grown with `tree_method=hist`, without dropout, and make another model of each layout, which `reproducible=true` forbids; `sync_rounds` needs `strategy=parameter_server`, which excludes `lambdarank_unbiased`."""
+    """`strategy=ensemble` and `strategy=parameter_server` average trees grown with `tree_method=hist` and `booster=gbtree`, and make another model of each layout, which `reproducible=true` forbids; `sync_rounds` needs `strategy=parameter_server`, which excludes `lambdarank_unbiased`."""
     chosen = f"strategy={hp.strategy}"
     if "sync_rounds" in hp.given and hp.strategy != "parameter_server":
         yield Problem(
@@ -213,12 +217,10 @@ def strategy(hp: Hyperparameters) -> Iterator[Problem]:
             f"{chosen} averages trees grown with tree_method=hist, so {hp.one_host_only} is not for it; use "
             "strategy=allreduce",
         )
-    dropout = [name for name in ("rate_drop", "one_drop") if getattr(hp, name)]
-    if hp.booster == "dart" or dropout:
-        cause = "booster=dart" if hp.booster == "dart" else dropout[0]
+    if hp.booster == "dart":
         yield Problem(
-            ("strategy", "booster", *dropout),
-            f"{chosen} cannot average trees that {cause} weighs anew; leave out dropout, or use strategy=allreduce",
+            ("strategy", "booster"),
+            f"{chosen} cannot average trees that booster=dart weighs anew; use booster=gbtree, or strategy=allreduce",
         )
     if hp.reproducible == "true":
         yield Problem(

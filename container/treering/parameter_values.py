@@ -105,13 +105,16 @@ def _hint(name: str) -> str:
 
 
 def _tuning_metric(value: object) -> object:
-    """``validation:auc`` names a channel and a metric; only the metric matters here."""
+    """``validation:auc`` names a channel, which may be left out, and a metric."""
     if not isinstance(value, str):
         return value
     channel, _, metric = value.rpartition(":")
     if channel not in {"", "train", "validation"}:
         raise ValueError(f"unknown channel {channel!r} (allowed: validation, train)")
-    return _metrics(metric)[0]
+    metrics = _metrics(metric)
+    if len(metrics) > 1:
+        raise ValueError(f"a tuning job has one metric, not {len(metrics)}")
+    return f"{channel}:{metrics[0]}" if channel else metrics[0]
 
 
 def _objective(value: object) -> object:

@@ -6,7 +6,9 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
-from treering import cuts, matrix, objectives, schema
+import numpy as np
+
+from treering import cuts, matrix, objectives, queries, schema
 from treering.errors import UserError
 from treering.memory_plan import Limits
 from treering.metrics import Evaluator, Rows
@@ -107,16 +109,19 @@ def prepare(
         When the data does not suit the objective, or ``reproducible=true`` cannot be had.
     """
     train = shards["train"]
+    boostable = shards
+    if not chosen.objective.startswith("rank:"):  # only our metrics look at queries: XGBoost would weigh them
+        boostable = {name: dataclasses.replace(each, group=None) for name, each in shards.items()}
     parameters = chosen.xgboost_params() | {"max_bin": chosen.max_bin, "nthread": threads}
     parameters |= chosen.constraint_params(train.columns.count, train.columns.names)
     if chosen.one_host_only:
         _log_obstacle(world, chosen, f"{chosen.one_host_only} is XGBoost's own")
-        plain = _plain(shards, chosen, threads)
+        plain = _plain(boostable, chosen, threads)
         scored = _scored(world, shards, chosen, threads, parameters, plain)
         return Prepared(plain["train"], scored, None, parameters, start.booster if start else None)
     gradients = _gradients(world, train, chosen, threads, parameters, start)
     boosted, built = _bin(
-        world, shards, chosen, threads, binned, limits or Limits(), exact=gradients is not None
+        world, boostable, chosen, threads, binned, limits or Limits(), exact=gradients is not None
     )
     return Prepared(
         boosted, _scored(world, shards, chosen, threads, parameters, built), gradients, parameters
@@ -235,9 +240,25 @@ def _log_obstacle(world: World, chosen: Hyperparameters, obstacle: str) -> None:
 
 def _require_rows_everywhere(world: World, train: Shard, why: str) -> None:
     """XGBoost's own gradients and leaf values end in NaN or in a failed check on a rank without rows."""
-    without = [rank for rank, rows in enumerate(world.allgather(train.rows)) if not rows]
-    if without:
-        raise UserError(
-            f"rank(s) {', '.join(map(str, without))} have no training rows, and XGBoost cannot train without some on "
-            f"each ({why}); use fewer hosts, or FullyReplicated data, which is split evenly"
+    found = world.allgather([train.rows, train.host])
+    without = [f"{rank} ({host})" for rank, (rows, host) in enumerate(found) if not rows]
+    if not without:
+        return
+    raise UserError(
+        f"rank(s) {', '.join(without)} have no training rows, and XGBoost cannot train without some on each ({why}); "
+        + _more_rows(world, train)
+    )
+
+
+def _more_rows(world: World, train: Shard) -> str:
+    """What helps a rank that has no rows; collective."""
+    if train.total_rows < world.size:
+        return f"there are fewer rows ({train.total_rows}) than ranks, so use fewer hosts"
+    mine = np.array([0 if train.group is None else queries.sizes(train.group).size], np.int64)
+    count = int(world.allreduce(mine)[0])
+    if 0 < count < world.size:
+        return (
+            f"there are fewer queries ({count}) than ranks, and each stays whole on one, so use fewer hosts"
         )
+    whole = ", but for queries, which stay whole" if count else ""
+    return f"use fewer hosts, or FullyReplicated data, which is split evenly{whole}"

@@ -181,13 +181,10 @@ def _tell(world: World, shard: Shard, channel: str, moved: int) -> None:
     if broken:
         file_, row_, other, other_row = min(examples)
         log.warning(
-            "channel %s: %s of its queries have rows in places that are no neighbours, such as row %s of file %d and "
-            "row %s of file %d (files by name, from 1); rows with one id are one query, so if files number their "
-            "queries anew, make the ids unique",
+            "channel %s: %s of its queries have rows in places that are no neighbours, such as %s and %s; rows with "
+            "one id are one query, so if files number their queries anew, make the ids unique",
             channel,
             f"{broken:,}",
-            f"{row_ + 1:,}",
-            file_ + 1,
-            f"{other_row + 1:,}",
-            other + 1,
+            shard.named(file_, row_),
+            shard.named(other, other_row),
         )

@@ -177,7 +177,9 @@ def same_columns(train: Columns, other: Columns, channel: str, *, sparse: bool) 
             f"column {train.name(column)} holds {kinds[0]} in channel {channel}, but {kinds[1]} in train"
         )
     if other.count > train.count or (other.count < train.count and not sparse):
-        raise UserError(f"channel {channel} has {other.count} feature columns, channel train {train.count}")
+        raise UserError(
+            f"channel {channel} has {other.count} feature columns, channel train {train.count}; give both the same"
+        )
     return train
 
 
@@ -201,9 +203,9 @@ def agree_labels(world: World, label: NDArray[np.float32]) -> Labels:
     return Labels(int(rows[0]), -float(extremes[0]), float(extremes[1]), not extremes[2])
 
 
-def check_labels(found: Labels, chosen: Hyperparameters, channel: str) -> None:
-    """Raise UserError when a label is outside the domain of the objective or of a metric."""
-    fault = labels.check_labels(
+def label_fault(found: Labels, chosen: Hyperparameters) -> labels.Fault | None:
+    """What is wrong with the labels where one is outside the domain of the objective or of a metric."""
+    return labels.find_fault(
         chosen.objective,
         chosen.num_class,
         found.minimum,
@@ -212,8 +214,6 @@ def check_labels(found: Labels, chosen: Hyperparameters, channel: str) -> None:
         metrics=chosen.eval_metrics,
         exponential_gain=chosen.ndcg_exp_gain is not False,
     )
-    if fault:
-        raise UserError(f"channel {channel}: {fault}")
 
 
 def agree_settings(world: World, host: str, parameters: Mapping[str, object]) -> None:

@@ -85,6 +85,10 @@ class Shard:
         float32, shape (rows,), or None.
     base_margin
         Margins to start from: float32, shape (rows,) or for several outputs (rows, outputs), or None.
+    host
+        The host of this rank.
+    files
+        The names of all files of the channel, whose positions `pieces` has.
     """
 
     columns: Columns
@@ -97,11 +101,18 @@ class Shard:
     categories: Categories = dataclasses.field(default_factory=dict)
     label_upper: NDArray[np.float32] | None = None
     base_margin: NDArray[np.float32] | None = None
+    host: str = "this host"
+    files: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
         """Rows of this rank."""
         return int(self.label.shape[0])
+
+    def named(self, file: int, row: int) -> str:
+        """A row as a user finds it; a header and blank lines do not count."""
+        name = self.files[file] if file < len(self.files) else f"file {file + 1}"
+        return f"row {row + 1:,} of {name}"
 
 
 def load(  # noqa: PLR0913  # each is one side of the job
@@ -148,12 +159,14 @@ def load(  # noqa: PLR0913  # each is one side of the job
     warning = channels.repeated(channel, place.hosts, listings)
     if warning and world.rank == 0:
         log.warning("%s", warning)
-    reader = make_reader(sorted({file.name for group in groups for file in group.files}))
+    names = {file.position: file.name for group in groups for file in group.files}
+    files = tuple(names[position] for position in sorted(names))
+    reader = make_reader(sorted(set(files)))
     with ThreadPoolExecutor(place.threads, "look") as pool:
         spans = dealing.divide(groups, reader, _Dealt(world, pool), lambda group: world.rank in group.ranks)
         mine = spans.get(world.rank, [])
-        files = list({span.file.position: span.file for span in mine}.values())
-        seen = list(zip(files, pool.map(reader.columns, files), strict=True))
+        read = list({span.file.position: span.file for span in mine}.values())
+        seen = list(zip(read, pool.map(reader.columns, read), strict=True))
     agreed = schema.agree_columns(world, channel.name, place.host, seen, 0)
     progress = progress or Progress()
     progress.phase(f"loading {channel.name}", sum(_bytes(reader, span) for span in mine), "bytes")
@@ -163,6 +176,7 @@ def load(  # noqa: PLR0913  # each is one side of the job
     loaded = _assemble(world, channel.name, agreed, rows, pieces, is_train=is_train)
     _tell_rows(world, place, channel.name, loaded)
     local = reader.categories()
+    loaded.host, loaded.files = place.host, files
     agreed_on = categories.agree(world, local, known or {}) if is_train else known or {}
     return _with_categories(world, channel.name, loaded, local, agreed_on)
 

@@ -76,15 +76,16 @@ _AWS_MAXIMIZED: Final = frozenset(
 )
 _AWS_MINIMIZED: Final = frozenset({"mse"})
 
+CLASS_METRICS: Final = _AWS_MAXIMIZED - {"r2"}
+RANKING_METRICS: Final = frozenset({"map", "ndcg", "pre"})
+
 # Fractions of intervals hit are better when larger, whatever AWS's image and XGBoost's callback assume.
 _MAXIMIZED: Final = _AWS_MAXIMIZED | {
     "ams",
     "auc",
     "aucpr",
     "interval-regression-accuracy",
-    "map",
-    "ndcg",
-    "pre",
+    *RANKING_METRICS,
 }
 _MINIMIZED: Final = _AWS_MINIMIZED | frozenset(
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,6 +113,8 @@ def train(
     PeerLostError
         When XGBoost fails in a world of several: it never says whether another rank is gone.
     """
+    # It advises to give dropout without booster=dart, which here means none, as in XGBoost before 3.4.
+    warnings.filterwarnings("ignore", r"(?s).*`booster=dart` is deprecated")
     restorable = _is_restorable(world, prepared, checkpoints)
     begun = checkpoints.newest() if restorable and checkpoints is not None else None
     booster = _first_booster(prepared, begun)

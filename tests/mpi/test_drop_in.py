@@ -180,6 +180,35 @@ def test_early_stopping_follows_the_tuned_metric_upwards(tmp_path: Path, random:
     assert metric_names(ended.rounds[0])[-2:] == ["validation-map", "validation-ndcg@3"]
 
 
+def test_ranking_metrics_without_queries_see_one(tmp_path: Path, random: np.random.Generator) -> None:
+    """As in XGBoost on one host; one log line a channel says so, and two hosts find the same."""
+    table = _table(random, 300, "binary")
+    job = _one_file(table, objective="binary:logistic", eval_metric="ndcg,map@5,pre@9")
+    alone, both = (local_jobs.run(job, tmp_path / str(hosts), hosts) for hosts in (1, 2))
+    assert both.code == 0, both.log
+    assert alone.rounds == both.rounds
+    for channel in ("train", "validation"):
+        line = f"channel {channel}: its rows name no query, so all of them are one to map, ndcg, pre"
+        assert both.log.count(line) == 1
+    margin = both.booster.predict(xgb.DMatrix(table[:, 1:]), output_margin=True)
+    first = np.lexsort((table[:, 0], -margin))[:9]  # where margins are equal, the less relevant first
+    assert scores(both.log, "train", "pre@9")[-1] == pytest.approx(table[first, 0].mean(), abs=1e-5)
+
+
+def test_early_stopping_without_validation_rows_is_told(tmp_path: Path, random: np.random.Generator) -> None:
+    """As in AWS's image the training rows are followed, but one line says so; with validation rows none does."""
+    table = _table(random, 200)
+    stopping = {"num_round": "3", "early_stopping_rounds": "2"}
+    line = "early stopping follows train-rmse, as there is no validation channel"
+    told = local_jobs.run(Job({"train": {"a.csv": csv(table)}}, stopping), tmp_path / "without", hosts=2)
+    assert told.code == 0, told.log
+    assert told.log.count(line) == 1
+    assert line not in told.log_of("algo-2")
+    plain = local_jobs.run(_one_file(table, **stopping), tmp_path / "with")
+    assert plain.code == 0, plain.log
+    assert "early stopping follows" not in plain.log
+
+
 # --- rows ---
 
 
@@ -223,7 +252,11 @@ def test_replicated_rows_are_trained_on_once(tmp_path: Path, random: np.random.G
     alone, both = (local_jobs.run(job, tmp_path / str(hosts), hosts) for hosts in (1, 2))
     assert both.code == 0, both.log
     assert "Train matrix has 250 rows and 4 columns" in both.log
-    assert "channel train: 250 rows of 4 features (algo-1 125, algo-2 125)" in both.log
+    told = re.search(r"channel train: 250 rows of 4 features \(algo-1 (\d+), algo-2 (\d+)\)", both.log)
+    assert told is not None, both.log
+    first, second = map(int, told.groups())
+    assert first + second == 250
+    assert abs(first - second) < 25  # parts are of equal bytes
     assert both.model.read_bytes() == alone.model.read_bytes()
 
 
@@ -336,6 +369,23 @@ def test_legacy_hyperparameters_are_told_and_change_nothing(
         assert with_them.log.count(f"Hyperparameter {name} has no effect: ") == 1
     without = local_jobs.run(_one_file(table), tmp_path / "without")
     assert without.model.read_bytes() == with_them.model.read_bytes()
+
+
+def test_trees_are_dropped_out_with_dart_only(tmp_path: Path, random: np.random.Generator) -> None:
+    """As in AWS's image, whose tuning example gives `rate_drop` alone: one log line, and the model without it."""
+    table = _table(random, 300)
+    dropout = {"rate_drop": "0.5", "one_drop": "1", "skip_drop": "0.1"}
+    plain = local_jobs.run(_one_file(table), tmp_path / "plain")
+    given = local_jobs.run(_one_file(table, **dropout), tmp_path / "given", hosts=2)
+    dart = local_jobs.run(_one_file(table, booster="dart", **dropout), tmp_path / "dart", hosts=2)
+    assert [ended.code for ended in (plain, given, dart)] == [0, 0, 0], given.log
+    assert given.log.count("No trees are dropped out: rate_drop, skip_drop, one_drop has an effect") == 1
+    assert given.model.read_bytes() == plain.model.read_bytes()
+    assert dart.model.read_bytes() != plain.model.read_bytes()
+    assert "No trees are dropped out" not in dart.log
+    assert "deprecated" not in dart.log + dart.log_of(
+        "algo-2"
+    )  # XGBoost's advice is to leave out the booster
 
 
 @pytest.mark.parametrize(

@@ -469,7 +469,7 @@ def test_a_second_run_replaces_the_results_of_the_first(local: Local) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["objective=reg:absoluteerror"], "rank(s) 2 have no training rows"),
+        (["objective=reg:absoluteerror"], "rank(s) 2 (algo-3) have no training rows"),
         (["objective=survival:cox"], "needs all rows in one process"),
     ],
 )

@@ -75,6 +75,14 @@ _TASKS = {
         ("ndcg", "ndcg@3", "ndcg@3-", "map@5", "map", "pre@4", "auc"),
         ("group_column=1", "ndcg_exp_gain=false"),
     ),
+    "relevances": Task(
+        "binary:logistic",
+        (
+            *("ndcg", "ndcg@3", "ndcg@3-", "map", "map@5", "map@5-", "pre", "pre@4", "auc", "aucpr"),
+            *("logloss", "f1"),
+        ),
+        ("group_column=1",),
+    ),
     "survival": Task(
         "survival:aft", ("aft-nloglik", "interval-regression-accuracy"), ("label_upper_column=1",)
     ),
@@ -90,7 +98,10 @@ def random() -> np.random.Generator:
 
 
 def _table(random: np.random.Generator, kind: str, rows: int = 300) -> Floats:
-    """Label, perhaps a further column, features; sorted by label, or by query for ranking."""
+    """Label, perhaps a further column, features; sorted by label, or by query for ranking.
+
+    Sorted by label, the rows of each query of `relevances` lie on all hosts.
+    """
     features = random.standard_normal((rows, 3))
     signal = features[:, 0] + random.standard_normal(rows)
     label: NDArray[Any]
@@ -104,11 +115,9 @@ def _table(random: np.random.Generator, kind: str, rows: int = 300) -> Floats:
             label = (signal > 0).astype(float)
         case "multiclass":
             label = np.digitize(signal, [-0.5, 0.5]).astype(float)
-        case "ranking":
-            label, further = (
-                (signal > 0).astype(float),
-                [np.sort(random.integers(0, rows // 12, rows)).astype(float)],
-            )
+        case "ranking" | "relevances":
+            label = (signal > 0).astype(float)
+            further = [np.sort(random.integers(0, rows // 12, rows)).astype(float)]
         case _:
             label = np.exp(signal)
             further = [np.where(random.random(rows) < 0.3, np.inf, label)]

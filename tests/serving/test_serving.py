@@ -123,7 +123,6 @@ _CASES: dict[str, Callable[[np.random.Generator], Case]] = {
     "ranking": _ranking,
     "categories": _categories,
     "dart": lambda random: _case(random, booster="dart", rate_drop="0.4", seed="7"),
-    "dropout": lambda random: _case(random, rate_drop="0.4", seed="7"),
     "vector leaves": lambda random: _case(
         random, "class", objective="multi:softprob", num_class="3", multi_strategy="multi_output_tree"
     ),

@@ -33,6 +33,20 @@ def test_it_follows_the_last_metric_on_the_last_channel() -> None:
     assert (stopping.metric, stopping.best_round, stopping.best) == ("validation-mae", 3, 3)
 
 
+@pytest.mark.parametrize(
+    ("channels", "followed"),
+    [
+        (["train"], "train"),
+        (["train", "test"], "test"),
+        (["train", "validation", "test"], "validation"),
+        (["train", "validation", "mine"], "validation"),
+    ],
+)
+def test_it_follows_the_validation_channel_where_there_is_one(channels: list[str], followed: str) -> None:
+    """Rows that are only tested on have no say in the model beside rows to validate on."""
+    assert EarlyStopping.of(_chosen(), channels, []).metric == f"{followed}-mae"
+
+
 def test_larger_is_better_where_it_is() -> None:
     """The direction is the metric's own."""
     values = [0.5, 0.6, 0.7, 0.6, 0.6, 0.6]

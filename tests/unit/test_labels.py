@@ -7,10 +7,11 @@ import re
 
 import numpy as np
 import pytest
+import sklearn.metrics as sk
 import xgboost as xgb
 
 from treering import tasks
-from treering.labels import check_labels, label_range
+from treering.labels import Fault, LabelRange, find_fault, label_range
 
 CLASSES = 3
 ROWS = 60
@@ -48,9 +49,9 @@ def _refused(objective: str, label: np.ndarray, **params: object) -> bool:
     return False
 
 
-def _fault(objective: str, label: np.ndarray, **options: object) -> str | None:
+def _fault(objective: str, label: np.ndarray, **options: object) -> Fault | None:
     metric = tasks.OBJECTIVES[objective].metric
-    return check_labels(
+    return find_fault(
         objective,
         CLASSES if objective.startswith("multi:") else None,
         float(label.min()),
@@ -103,7 +104,7 @@ def test_metrics_have_ranges_too(metric: str, stray: float) -> None:
     """A metric that cannot be computed on the labels is told before training, as XGBoost would after a round."""
     label = _usual("rank:pairwise", np.random.default_rng(0))
     label[0] = stray
-    fault = check_labels(
+    fault = find_fault(
         "rank:pairwise",
         None,
         float(label.min()),
@@ -112,40 +113,81 @@ def test_metrics_have_ranges_too(metric: str, stray: float) -> None:
         metrics=[metric],
     )
     assert (fault is not None) == _refused("rank:pairwise", label, eval_metric=metric)
-    assert fault is None or f"eval_metric {metric}" in fault
+    assert fault is None or fault.user == f"eval_metric {metric}"
+
+
+@pytest.mark.filterwarnings("ignore")  # of classes without rows
+@pytest.mark.parametrize("label", [[0.0, 1.0, 0.3], [0.0, 1.0, 2.0], [-1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+@pytest.mark.parametrize("metric", sorted(tasks.CLASS_METRICS))
+def test_metrics_of_classes_take_what_scikit_learn_takes(metric: str, label: list[float]) -> None:
+    """Of labels that are no classes, or of several where two are meant, it makes no score either."""
+    name = {"f1": "f1_macro", "precision": "precision_binary", "recall": "recall_binary"}.get(metric, metric)
+    kind, _, average = name.partition("_")
+    score = getattr(sk, f"{metric if 'accuracy' in metric else kind}_score")
+    options = {"average": average} if average and "accuracy" not in metric else {}
+    try:
+        score(label, [0.0, 1.0, 1.0], **options)
+        expected = None
+    except ValueError:
+        expected = f"eval_metric {metric}"
+    whole = bool((np.array(label) == np.round(label)).all())
+    fault = find_fault("reg:squarederror", None, min(label), max(label), all_integer=whole, metrics=[metric])
+    assert (fault and fault.user) == expected
 
 
 @pytest.mark.parametrize(
-    ("objective", "classes", "low", "high", "whole", "sentence"),
+    ("objective", "classes", "low", "high", "stray", "sentence"),
     [
-        ("binary:logistic", None, -1, 1, True, "label -1 .*: numbers from 0 to 1 .write -1 as 0.$"),
-        ("binary:logistic", None, 0, 4, True, "label 4 .* .for more than two classes use multi:softmax or"),
-        ("multi:softmax", 3, 1, 3, True, "label 3 .* from 0 to 2 .the classes seem to be numbered from 1"),
-        ("multi:softmax", 3, 0, 7, True, "label 7 .*: whole numbers from 0 to 2 .num_class is 3.$"),
-        ("multi:softmax", 3, 0, 2, False, "some labels are no whole numbers, but objective multi:softmax"),
+        ("binary:logistic", None, -1, 1, -1, "label -1 in .*: numbers from 0 to 1 .write -1 as 0.$"),
+        ("binary:logistic", None, 0, 4, 4, "label 4 in .* .for more than two classes use multi:softmax or"),
+        ("multi:softmax", 3, 1, 3, 3, "label 3 in .* from 0 to 2 .the classes seem to be numbered from 1"),
+        ("multi:softmax", 3, 0, 7, 7, "label 7 in .*: whole numbers from 0 to 2 .num_class is 3.$"),
+        (
+            "multi:softmax",
+            3,
+            0,
+            2,
+            0.1,
+            "label 0.1 in row 3 of a is no whole number, but objective multi:softmax",
+        ),
         (
             "reg:gamma",
             None,
             0,
             9,
-            True,
-            "label 0 is outside what objective reg:gamma takes: numbers above 0$",
+            0,
+            "label 0 in .* is outside what objective reg:gamma takes: numbers above 0$",
         ),
-        ("count:poisson", None, -3, 9, True, "label -3 is outside .*: numbers, 0 or more$"),
+        ("count:poisson", None, -3e6, 9, -3e6, "label -3000000 in .* is outside .*: numbers, 0 or more$"),
     ],
 )
 def test_sentences(
-    objective: str, classes: int | None, low: float, high: float, whole: bool, sentence: str
+    objective: str, classes: int | None, low: float, high: float, stray: float, sentence: str
 ) -> None:
-    """The sentence names the label, who refuses it, what is allowed, and the usual remedy."""
-    found = check_labels(objective, classes, low, high, all_integer=whole)
+    """The sentence names the label, its place, who refuses it, what is allowed, and the usual remedy."""
+    whole = stray == round(stray)
+    found = find_fault(objective, classes, low, high, all_integer=whole)
     assert found is not None
-    assert re.match(sentence, found)
+    assert re.match(sentence, found.sentence(stray, "row 3 of a"))
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [LabelRange(), LabelRange(0, 2, integer=True), LabelRange(0, above=True), LabelRange(-1, 1)],
+)
+def test_strays_are_what_the_extremes_tell_of(allowed: LabelRange) -> None:
+    """A row is pointed at exactly if labels of its value alone would be refused."""
+    label = np.array(STRAYS, np.float32)
+    expected = [
+        allowed.stray(each, each) is not None or (allowed.integer and each != round(each))
+        for each in label.tolist()
+    ]
+    assert allowed.strays(label).tolist() == expected
 
 
 def test_unlimited() -> None:
     """An objective without limits takes everything; multi:* has none to tell without num_class."""
     assert label_range("reg:squarederror").stray(-math.inf, math.inf) is None
-    assert check_labels("reg:squarederror", None, -1e30, 1e30, all_integer=False) is None
+    assert find_fault("reg:squarederror", None, -1e30, 1e30, all_integer=False) is None
     with pytest.raises(ValueError, match="num_class"):
         label_range("multi:softmax")

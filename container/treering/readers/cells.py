@@ -30,6 +30,7 @@ MISSING = frozenset(
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?", re.IGNORECASE)
 _NAN = re.compile(r"[+-]?nan(\([a-z0-9_]*\))?", re.IGNORECASE)
+_DELIMITERS = re.compile(r"[;|\t]")
 _SHOWN = 40  # characters of the user's text in a message
 
 
@@ -47,6 +48,12 @@ def is_number(cell: str) -> bool:
 def is_text(cell: str) -> bool:
     """Whether `cell` is something, and no number."""
     return not is_missing(cell) and not is_number(cell)
+
+
+def has_comma(cell: str) -> bool:
+    """Whether `cell` would be a number, or several, if its commas were points or nothing: ``1,5`` and ``5;2``."""
+    parts = _DELIMITERS.split(cell.strip(BLANKS))
+    return (len(parts) > 1 or "," in cell) and all(is_number(part.replace(",", "")) for part in parts)
 
 
 def to_float32(cells: Sequence[str]) -> NDArray[np.float32]:

@@ -18,16 +18,20 @@ from treering.errors import UserError
 from treering.readers import cells
 from treering.readers.csv_table import Table, clean
 from treering.readers.groups import group_of
-from treering.readers.rules import GROUP, INTERVAL, inverted
+from treering.readers.rules import GROUP, INTERVAL, LABEL, inverted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from treering.readers.csv_layout import Layout
     from treering.readers.lines import Block
+    from treering.readers.rules import Rule
 
 DOUBLE_QUOTE = b'"'
 
+_UNCLOSED = "a quote in this row is closed on another line or never; close or remove it"
+
+_TRUTHS = frozenset({"true", "false", "yes", "no"})
 _AT_ONCE = 1000  # rows
 
 
@@ -96,32 +100,52 @@ def _table(some: list[list[str]], layout: Layout) -> Table | None:
 
 def _check(row: list[str], block: Block, line: int, layout: Layout) -> None:
     """Raise UserError for a row with a mistake."""
-    if not row:
-        raise UserError(
-            f"{block.place(line)}: from here on rows cannot be told apart; look for a quote that is never closed"
-        )
-    if len(row) != layout.columns:
-        raise UserError(
-            f"{block.place(line)}: {len(row)} columns where the file's first row has {layout.columns}; every "
-            "row needs the same number of cells (an empty cell is a missing value)"
-        )
+    _check_width(row, block, line, layout)
     parts = layout.parts
     for column, cell in enumerate(row):
         place = f"{block.place(line)}, {layout.named(column)}"
-        if column == parts.group:
-            if cells.is_missing(cell):
-                raise UserError(f"{place}: {GROUP}")
-            continue
-        if cells.is_text(cell):
-            raise UserError(
-                f"{place}: {cells.shown(cell)} is not a number; turn text into numbers, and leave the cell empty "
-                "where a value is missing"
-            )
-        rule = parts.rule(column)
-        if rule.broken(cells.to_float32([cell])).any():
-            raise UserError(f"{place}: {rule.sentence} (found {cells.shown(cell)})")
+        if column != parts.group:
+            _check_cell(cell, parts.rule(column), place)
+        elif cells.is_missing(cell):
+            raise UserError(f"{place}: {GROUP}")
     if parts.label_upper is not None:
         low, high = row[parts.label], row[parts.label_upper]
         if inverted(cells.to_float32([low]), cells.to_float32([high])).any():
             place = f"{block.place(line)}, {layout.named(parts.label_upper)}"
             raise UserError(f"{place}: {INTERVAL} (found {cells.shown(low)} and {cells.shown(high)})")
+
+
+def _check_width(row: list[str], block: Block, line: int, layout: Layout) -> None:
+    if not row:
+        raise UserError(
+            f"{block.place(line)}: from here on rows cannot be told apart; look for a quote that is never closed"
+        )
+    if len(row) != layout.columns:
+        where = f"{block.place(line)}: {len(row)} columns where the file's first row has {layout.columns}"
+        if any("\n" in cell for cell in row):
+            raise UserError(f"{where}; {_UNCLOSED}")
+        raise UserError(
+            f"{where}; every row needs the same number of cells (an empty cell is a missing value)"
+        )
+
+
+def _check_cell(cell: str, rule: Rule, place: str) -> None:
+    if cells.is_text(cell):
+        raise UserError(
+            f"{place}: {cells.shown(cell)} is not a number; {_advice(cell.strip(cells.BLANKS), rule)}"
+        )
+    if rule.broken(cells.to_float32([cell])).any():
+        raise UserError(f"{place}: {rule.sentence} (found {cells.shown(cell)})")
+
+
+def _advice(text: str, rule: Rule) -> str:
+    """What to do about a text in the place of a number."""
+    if "\n" in text:
+        return _UNCLOSED
+    if cells.has_comma(text):
+        return "write numbers with a decimal point and without any comma"
+    if text.lower() in _TRUTHS:
+        return "write 1 and 0 instead"
+    if rule is LABEL:
+        return "number the classes from 0, or name the column that holds the labels (label_column)"
+    return "turn text into numbers, and leave the cell empty where a value is missing"

@@ -113,8 +113,8 @@ def layout_of(file: File, roles: Roles, *, header: bool, like: Layout | None = N
     columns, least = len(first), needed(roles)
     if columns < len(least):
         raise UserError(
-            f"{head.place(0)}: found {columns} of at least {len(least)} columns ({', '.join(least)}); separate "
-            "them by comma, semicolon, tab, | or space"
+            f"{head.place(0)}: found {columns} of at least {len(least)} columns ({', '.join(least)}) in "
+            f"{cells.shown(delimiter.join(first))}; separate them by comma, semicolon, tab, | or space"
         )
     start, names = look.start, None
     if header:

@@ -97,23 +97,38 @@ class _Row:
         if index == "qid":
             self._set_group(value)
             return
-        if not _DIGITS.fullmatch(index) or int(index) > LARGEST_INDEX:
+        if not _DIGITS.fullmatch(index):
             raise self._mistake(
                 f"{cells.shown(token)} has no valid index; it has to be a whole number from 0 to {LARGEST_INDEX:,}"
             )
+        if _number(index) > LARGEST_INDEX:
+            raise self._mistake(
+                f"the index of {cells.shown(token)} is above {LARGEST_INDEX:,}; all columns up to the largest index "
+                "cost memory, also where no row has a value, so number the features without such gaps"
+            )
         if not (_finite(value) or (value and cells.is_missing(value))):
+            if cells.has_comma(value):
+                raise self._mistake(
+                    f"{cells.shown(token)} has a comma; write numbers with a decimal point and without any comma"
+                )
             raise self._mistake(f"{FEATURE.sentence} (found {cells.shown(token)})")
-        self.indices.append(int(index))
+        self.indices.append(_number(index))
         self.values.append(value)
 
     def _set_group(self, value: str) -> None:
         if self.group is not None:
             raise self._mistake("qid stands twice in this row; a row belongs to one group")
-        if not _DIGITS.fullmatch(value) or int(value) > _LARGEST_GROUP:
+        if not _DIGITS.fullmatch(value) or _number(value) > _LARGEST_GROUP:
             raise self._mistake(
                 f"qid {cells.shown(value)} is not a whole number from 0 to {_LARGEST_GROUP:,}"
             )
-        self.group = int(value)
+        self.group = _number(value)
+
+
+def _number(digits: str) -> int:
+    """The value of some digits; of more than Python converts, one above any limit."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= len(str(_LARGEST_GROUP)) else _LARGEST_GROUP + 1
 
 
 def _finite(text: str) -> bool:

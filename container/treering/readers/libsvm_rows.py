@@ -14,8 +14,13 @@ from treering.readers.rules import FEATURE, LABEL, WEIGHT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LARGEST_INDEX = 2**31 - 2
-"""The largest index whose matrix still counts its columns in an int32."""
+LARGEST_INDEX = 2**22 - 1
+"""The largest index that is believed.
+
+One index in one row makes that many columns, and each of them costs every rank about a kilobyte (its cuts, at
+`max_bin` 256) and up to 70 microseconds, values or none: 2^22 columns take 5 GB and some minutes, and widely used
+data hashed into 2^20 or a little more stays possible. Beyond, an identifier has been taken for an index.
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

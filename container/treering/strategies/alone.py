@@ -10,7 +10,6 @@ import xgboost as xgb
 from mpi4py import MPI
 
 from treering import collective, model_file, objectives, training
-from treering.parameter_groups import Dropout
 from treering.training import Gradients
 from treering.world import World
 
@@ -48,9 +47,7 @@ def prepare(world: World, prepared: Prepared, train: Shard, address: str) -> Pre
     Column sampling begins anew whenever a rank goes on from an average, so each round seeds it: with the job's
     seed, the round and the rank, as ranks that look at other columns average better.
     """
-    parameters = {
-        name: each for name, each in prepared.parameters.items() if name not in Dropout.model_fields
-    }
+    parameters = dict(prepared.parameters)
     if prepared.gradients is None and "base_score" not in parameters:
         with collective.communicator(world, address):
             parameters["base_score"] = _estimated_base_score(prepared)

@@ -312,4 +312,4 @@ def test_a_device_that_is_not_there_is_refused(world: World) -> None:
     """Before anything is read, on every rank."""
     chosen = Hyperparameters.parse({"num_round": "1", "device": "cuda"})
     with pytest.raises(UserError, match="device=cuda, but this image has XGBoost for the CPU"):
-        support.check(world, chosen, None)
+        support.check(world, chosen, ["train"], None)

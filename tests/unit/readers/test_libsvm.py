@@ -15,6 +15,7 @@ from treering.errors import UserError
 from treering.readers import libsvm, libsvm_careful
 from treering.readers.batch import File, Span
 from treering.readers.libsvm import LibsvmReader
+from treering.readers.libsvm_rows import LARGEST_INDEX
 from treering.readers.lines import Block
 
 if TYPE_CHECKING:
@@ -151,6 +152,14 @@ def test_abalone_has_nine_columns(read_all: ReadAll) -> None:
     assert not np.isnan(batch.features[:, 1:]).any()
 
 
+def test_the_largest_index_that_is_believed(write: Write) -> None:
+    """As the last one below the limit; leading zeros do not make a number larger."""
+    file = write(f"1 {LARGEST_INDEX}:2\n0 {'0' * 5000}7:1\n")
+    assert [batch.features.shape[1] for batch in LibsvmReader().read(Span(file, 0, file.size))] == [
+        LARGEST_INDEX + 1
+    ]
+
+
 def test_a_batch_is_as_wide_as_its_largest_index(write: Write) -> None:
     """The width of all rows is agreed elsewhere; the file's own is not known before it is read."""
     file = write("1 2:3\n0\n")
@@ -219,12 +228,19 @@ GOOD = "1 0:1 3:2\n" * 40
         (GOOD + "1 1.5:1\n", "train, line 41:", "'1.5:1' has no valid index"),
         (GOOD + "1 0x1:1\n", "train, line 41:", "'0x1:1' has no valid index"),
         (GOOD + "1 0:1 :2\n", "train, line 41:", "found '0:1:2'"),
-        (GOOD + "1 2147483647:1\n", "train, line 41:", "a whole number from 0 to 2,147,483,646"),
-        (GOOD + f"1 {2**62}:1\n", "train, line 41:", "has no valid index"),
-        (GOOD + f"1 {2**62 + 1}:1\n", "train, line 41:", "has no valid index"),
+        (GOOD + "1 4194304:1\n", "train, line 41:", "the index of '4194304:1' is above 4,194,303"),
+        (
+            GOOD + "1 2000000000:1\n",
+            "train, line 41:",
+            "is above 4,194,303; all columns up to the largest index",
+        ),
+        (GOOD + f"1 {2**62}:1\n", "train, line 41:", "is above 4,194,303"),
+        (GOOD + f"1 {2**62 + 1}:1\n", "train, line 41:", "is above 4,194,303"),
+        (GOOD + f"1 {'9' * 5000}:1\n", "train, line 41:", "9…' is above 4,194,303"),
         (GOOD + "1 3:1 2:5 3:1\n", "train, line 41:", "index 3 stands twice"),
         (GOOD + "1 3:nan 3:1\n", "train, line 41:", "index 3 stands twice"),
         (GOOD + "1 0:1:2\n", "train, line 41:", "a feature has to be finite"),
+        (GOOD + "1 0:2,5\n", "train, line 41:", "'0:2,5' has a comma; write numbers with a decimal point"),
         (GOOD + "1 0:x\n", "train, line 41:", "found '0:x'"),
         (GOOD + "1 0:\n", "train, line 41:", "found '0:'"),
         (GOOD + "1 0:1e39\n", "train, line 41:", "found '0:1e39'"),
@@ -236,6 +252,7 @@ GOOD = "1 0:1 3:2\n" * 40
         ("1 qid:3 0:1\n" * 40 + "1 0:1\n", "train, line 41:", "this row has no qid"),
         ("1 qid:3 0:1\n" * 40 + "1 qid:3 qid:4 0:1\n", "train, line 41:", "qid stands twice"),
         ("1 qid:3 0:1\n" * 40 + "1 qid:x 0:1\n", "train, line 41:", "qid 'x' is not a whole number"),
+        ("1 qid:3 0:1\n" * 40 + f"1 qid:{'9' * 5000} 0:1\n", "train, line 41:", "is not a whole number"),
         ("1 qid:3 0:1\n" * 40 + f"1 qid:{2**63} 0:1\n", "train, line 41:", "is not a whole number"),
         ("1:2 0:1\n" * 40 + "1:nan 0:1\n", "train, line 41:", "found 'nan'"),
         ("1,2,3\n" * 40, "train, line 1:", "text/csv"),
