@@ -34,6 +34,9 @@ test-image: setup ## image tests, none skipped; brings an engine up where none r
 test-sdk: setup ## both SageMaker SDKs, push and the documentation's commands, none skipped; brings an engine up
 	@$(WITH_ENGINE) env TREERING_REQUIRE_SDK=1 $(BIN)/pytest tests/sdk $(ARGS)
 
+test-fault: setup ## break jobs in every way, each once, none skipped; brings an engine up (root on Linux)
+	@$(WITH_ENGINE) env TREERING_REQUIRE_FAULTS=1 $(BIN)/pytest tests/faults $(ARGS)
+
 faults: setup ## break a job in every way, 20 times each, and print how it ends; ARGS=--write for the docs
 	@$(WITH_ENGINE) bash -c 'scripts/build_image.sh "$$0" && \
 		PYTHONPATH=tests $(BIN)/python -m benchmarks.faults --image "$$0" "$$@"' $(IMAGE) $(ARGS)

@@ -28,6 +28,8 @@ class Position:
         Its name.
     done, total, unit
         Within the phase: rows, bytes or rounds; `total` is None where it is not known.
+    waits
+        Whether the others have to come before it can go on, so that it is none of those that hang.
     """
 
     step: int = 0
@@ -35,6 +37,7 @@ class Position:
     done: int = 0
     total: int | None = None
     unit: str = ""
+    waits: bool = False
 
     @property
     def order(self) -> tuple[int, float]:
@@ -61,6 +64,7 @@ class Position:
             int(value["done"]),
             None if total is None else int(total),
             str(value["unit"]),
+            bool(value["waits"]),
         )
 
 
@@ -99,6 +103,11 @@ class Progress:
     def advance(self, done: int, total: int | None = None, unit: str = "") -> None:
         """Tell how much of this phase is done, such as 12 of 100 rounds; what does not grow is no progress."""
         self._position = dataclasses.replace(self._position, done=done, total=total, unit=unit)
+        self._news.set()
+
+    def wait(self, waits: bool) -> None:
+        """Tell that this rank waits for the others, or that they have come."""
+        self._position = dataclasses.replace(self._position, waits=waits)
         self._news.set()
 
     def stop_requested(self) -> bool:

@@ -99,9 +99,16 @@ class Coordinator:
 
     async def drain(self) -> None:
         """Return once every host has heard the outcome and left, or has had the time to."""
-        if self._verdict and self._verdict.kind not in {Kind.RING, Kind.STOPPED}:
-            await self._until(lambda: not self._missing(), _GATHER)
-        others = [member for host, member in self._members.items() if host != self._cluster.me]
+        if self._verdict and self._verdict.kind is not Kind.RING:
+            # Who asks for a stop may soon kill what is left.
+            seconds = _LEAVE if self._verdict.kind is Kind.STOPPED else _GATHER
+            await self._until(lambda: not self._missing(), seconds)
+        # Nobody waits a second time for a host that was silent for so long.
+        others = [
+            member
+            for host, member in self._members.items()
+            if host != self._cluster.me and _silence(member) <= self._settings.lost_timeout
+        ]
         await self._until(lambda: all(member.gone for member in others), _LEAVE)
         for task in list(self._tasks):
             task.cancel()
@@ -275,7 +282,7 @@ class Coordinator:
             self._check_stall()
 
     def _check_heartbeat(self, host: str, member: Member) -> None:
-        silent = time.monotonic() - member.heard
+        silent = _silence(member)
         if silent > self._settings.lost_timeout and not member.gone:
             sentence = (
                 f"has been silent for {silent:.0f} s: its container or machine was stopped or paused, it was cut off "
@@ -311,3 +318,8 @@ class Coordinator:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _silence(member: Member) -> float:
+    """Seconds since a host's last message."""
+    return time.monotonic() - member.heard
