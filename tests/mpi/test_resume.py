@@ -1,6 +1,7 @@
 """Whole jobs, killed at random moments and started again on other hosts: the uninterrupted model, byte for byte.
 
-``RESUME_KILLS=20`` in the environment kills each chain of jobs so many times; a few are enough every day.
+``RESUME_KILLS`` in the environment says how often each chain of jobs is killed: a few times are enough every day,
+``make test-resume`` does it twenty times.
 """
 
 from __future__ import annotations
