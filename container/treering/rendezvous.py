@@ -152,7 +152,8 @@ class Coordinator:
     async def _converse(self, host: str, member: Member) -> None:
         """Listen to a host that has joined, to its end; one that ends too soon or talks garbage fails the job."""
         ending = (
-            "its supervisor ended without a word: it, or its whole container, was killed; see how that ended"
+            "its supervisor ended without a word: it, its container or its machine was killed, by a person, for lack of "
+            f"memory, or because a spot instance was taken back; see the end of {host}'s log"
         )
         try:
             while (message := await member.connection.receive()) is not None:
@@ -263,8 +264,8 @@ class Coordinator:
                     Kind.RING,
                     missing[0],
                     f"found {len(came)} of {len(self._cluster.hosts)} hosts within {seconds:g} s; "
-                    f"here: {', '.join(came)}; missing: {', '.join(missing)}. See their logs, and let the "
-                    "job's security group allow traffic between its own hosts",
+                    f"here: {', '.join(came)}; missing: {', '.join(missing)}. See the logs of those that are "
+                    "missing, and let the job's security group allow traffic between its own hosts",
                 )
             )
 
@@ -286,7 +287,7 @@ class Coordinator:
         if silent > self._settings.lost_timeout and not member.gone:
             sentence = (
                 f"has been silent for {silent:.0f} s: its container or machine was stopped or paused, it was cut off "
-                f"from the network, or it is overloaded; see how {host} ended"
+                f"from the network, or it is overloaded; see the end of {host}'s log"
             )
             self.blame(Failure(Kind.LOST, host, sentence))
 
