@@ -31,6 +31,8 @@ class Position:
         Within the phase: bytes or rounds; `total` is None where it is not known.
     rows
         Made of these bytes, where it is bytes.
+    waits
+        Whether the others have to come before it can go on, so that it is none of those that hang.
     """
 
     step: int = 0
@@ -39,6 +41,7 @@ class Position:
     total: int | None = None
     unit: str = ""
     rows: int = 0
+    waits: bool = False
 
     @property
     def part(self) -> float | None:
@@ -78,6 +81,7 @@ class Position:
             None if total is None else int(total),
             str(value["unit"]),
             int(value["rows"]),
+            bool(value["waits"]),
         )
 
 
@@ -126,6 +130,11 @@ class Progress:
     def advance(self, done: int, *, rows: int = 0) -> None:
         """Tell how much of this phase is done so far, such as 12 rounds; what does not grow is no progress."""
         self._position = dataclasses.replace(self._position, done=done, rows=rows)
+        self._news.set()
+
+    def wait(self, waits: bool) -> None:
+        """Tell that this rank waits for the others, or that they have come."""
+        self._position = dataclasses.replace(self._position, waits=waits)
         self._news.set()
 
     def stop_requested(self) -> bool:

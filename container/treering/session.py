@@ -44,8 +44,8 @@ class Session:
         everybody.barrier()  # the rest of MPI's start would wait busily for late hosts
         # Communicators of their own: no message of the script's, by mpi4py, can be taken for one of ours, and no
         # word of a rank that is through for one of a rank that goes on.
-        self.world = World(MPI.COMM_WORLD.Dup())
-        self.end = World(MPI.COMM_WORLD.Dup())
+        self.world = World(MPI.COMM_WORLD.Dup(), progress.wait)
+        self.end = World(MPI.COMM_WORLD.Dup(), progress.wait)
         self.paths = paths
         self._config = config
         self._progress = progress

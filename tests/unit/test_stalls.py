@@ -71,6 +71,19 @@ def test_of_equals_the_one_that_waits_for_a_disk_is_named() -> None:
     )
 
 
+def test_of_equals_who_waits_for_the_others_is_not_to_blame() -> None:
+    """The one that did not come to where the others wait for it is named; when all wait, any of them may be."""
+    waits = dataclasses.replace(_STILL.position, waits=True)
+    first, third = (dataclasses.replace(_STILL, rank=rank, position=waits) for rank in (0, 2))
+    found = stalls.find({"algo-1": [first], "algo-2": [_rank(1)], "algo-3": [third]}, _TIMEOUT)
+    assert found is not None
+    assert found.host == "algo-2"
+    assert "12 of 100 rounds; rank 0 (algo-1) and rank 2 (algo-3) wait for it. See the last" in found.sentence
+    found = stalls.find({"algo-1": [first], "algo-3": [third]}, _TIMEOUT)
+    assert found is not None
+    assert found.host == "algo-1"
+
+
 def test_many_ranks_are_not_listed_one_by_one() -> None:
     """The sentence stays one that fits into FailureReason."""
     signs = {f"algo-{rank + 1}": [_rank(rank, 13 if rank else 12)] for rank in range(200)}
