@@ -15,7 +15,7 @@ KILLS ?= 20
 BIN := .venv/bin
 WITH_ENGINE := scripts/docker_engine.sh run
 
-.PHONY: help setup demo test test-image test-sdk test-fault test-resume lint lock image push image-size bench-startup bench-exact bench-strategies invariance faults fuzz clean
+.PHONY: help setup demo test test-image test-sdk test-fault test-resume lint lock image push image-size bench bench-startup bench-exact bench-strategies invariance faults fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ image-size: image ## print what the image's size consists of
 
 invariance: setup ## train each of 26 cases in several layouts and count its models; also plain XGBoost's
 	@$(BIN)/python -m benchmarks.invariance --flights "$$(scripts/flights.sh)" $(ARGS)
+
+bench: setup ## measure whole jobs beside a plain script, AWS's way to load, and LightGBM
+	@$(BIN)/python -m benchmarks.whole --peers "$$(scripts/tool_env.sh bench)" $(ARGS)
 
 bench-exact: setup ## measure what exactness costs: quality, time per round, time to build the matrix
 	@$(BIN)/python -m benchmarks.exact $(ARGS)

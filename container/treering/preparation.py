@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xgboost as xgb
 
 from treering import cuts, matrix, objectives, queries, schema
 from treering.errors import UserError
@@ -18,8 +19,6 @@ from treering.training import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import xgboost as xgb
 
     from treering.cuts import Cuts
     from treering.hyperparameters import Hyperparameters
@@ -53,6 +52,11 @@ class Prepared:
     gradients: Gradients | None
     parameters: dict[str, object]
     initial: xgb.Booster | None = None
+
+    @property
+    def uses_histograms(self) -> bool:
+        """Whether ranks add up histograms of bins."""
+        return isinstance(self.boosted, xgb.QuantileDMatrix | xgb.ExtMemQuantileDMatrix)
 
     @property
     def matrices(self) -> list[xgb.DMatrix]:

@@ -14,6 +14,7 @@ import xgboost as xgb
 from treering import booster_state, scoring
 from treering.early_stopping import EarlyStopping
 from treering.errors import PeerLostError
+from treering.forecast import Forecast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -121,6 +122,7 @@ def train(
     history: list[Mapping[str, float]] = list(begun.history) if begun is not None else []
     progress.phase("training", chosen.num_round, "rounds", done=len(history))
     stopping = EarlyStopping.of(chosen, prepared.scored, history)
+    forecast = Forecast.of(world, prepared, chosen) if prepared.uses_histograms else None
     written, interrupted = None, False
     while not (interrupted or stopping.is_over or len(history) >= chosen.num_round):
         iteration = len(history)
@@ -133,6 +135,8 @@ def train(
             history.append(scoring.scores(booster, prepared.scored, chosen.eval_metrics))
         if world.rank == 0:
             scoring.print_line(iteration, history[-1])
+        if forecast is not None and (said := forecast.round_over()) and world.rank == 0:
+            log.info("%s", said)
         stopping.note(history[-1])
         progress.advance(len(history))
         done = stopping.is_over or len(history) == chosen.num_round

@@ -1,0 +1,110 @@
+"""Train as one would without treering: a program for each of the ways that `benchmarks/whole.py` compares with.
+
+    python benchmarks/peers.py WAY FORMAT FILE ROUNDS DEPTH THREADS
+
+`stock` is a plain script: the quickest reader there is for the format, ``QuantileDMatrix``, ``train``. `uri` loads
+as AWS's image does: text by XGBoost's own parser, Parquet through pandas and numpy into a ``DMatrix``. `lightgbm` is
+LightGBM's own loader and trainer. Each prints a line a round with the logarithmic loss of the training rows, which
+are label first.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BINS = 256
+
+
+def main() -> None:
+    """Do as the command line says."""
+    way, kind, path, *numbers = sys.argv[1:]
+    rounds, depth, threads = map(int, numbers)
+    ways: dict[str, Callable[..., None]] = {"stock": _stock, "uri": _uri, "lightgbm": _lightgbm}
+    ways[way](kind, path, rounds, depth, threads)
+
+
+def _stock(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
+    import xgboost as xgb
+
+    table = _frame(kind, path)
+    label = table.pop(table.columns[0])
+    rows = xgb.QuantileDMatrix(table, label, max_bin=_BINS, nthread=threads)
+    _train(rows, rounds, depth, threads)
+
+
+def _uri(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
+    import xgboost as xgb
+
+    warnings.filterwarnings("ignore", "(?s).*Text file input has been deprecated")
+    if kind == "parquet":
+        import pandas as pd
+
+        values = pd.read_parquet(path).to_numpy()
+        rows = xgb.DMatrix(values[:, 1:], values[:, 0], nthread=threads)
+    else:
+        form = "format=csv&label_column=0" if kind == "csv" else "format=libsvm&indexing_mode=0"
+        rows = xgb.DMatrix(f"{path}?{form}", nthread=threads)
+    _train(rows, rounds, depth, threads)
+
+
+def _train(rows: Any, rounds: int, depth: int, threads: int) -> None:
+    import xgboost as xgb
+
+    parameters = {
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "max_bin": _BINS,
+        "max_depth": depth,
+        "nthread": threads,
+    }
+    booster = xgb.Booster(parameters, [rows])
+    for iteration in range(rounds):
+        booster.update(rows, iteration)
+        print(booster.eval(rows, "train", iteration), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        booster.save_model(f"{folder}/model.ubj")
+
+
+def _lightgbm(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
+    import lightgbm
+
+    parameters = {
+        "objective": "binary",
+        "metric": "binary_logloss",
+        "max_bin": _BINS - 1,
+        "max_depth": depth,
+        "num_leaves": 2**depth,
+        "learning_rate": 0.3,
+        "num_threads": threads,
+        "verbose": -1,
+    }
+    if kind == "parquet":
+        table = _frame(kind, path)
+        label = table.pop(table.columns[0])
+        rows = lightgbm.Dataset(table, label)
+    else:
+        rows = lightgbm.Dataset(path, params={"label_column": "0", "header": False})
+
+    def tell(state: Any) -> None:
+        (_, _, value, _) = state.evaluation_result_list[0]
+        print(f"[{state.iteration}]\ttrain-logloss:{value:.5f}", flush=True)
+
+    lightgbm.train(parameters, rows, rounds, valid_sets=[rows], valid_names=["train"], callbacks=[tell])
+
+
+def _frame(kind: str, path: str) -> Any:
+    import pandas as pd
+
+    if kind == "parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, header=None, engine="pyarrow", dtype="float32")
+
+
+if __name__ == "__main__":
+    main()
