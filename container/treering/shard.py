@@ -169,9 +169,11 @@ def load(  # noqa: PLR0913  # each is one side of the job
         seen = list(zip(read, pool.map(reader.columns, read), strict=True))
     agreed = schema.agree_columns(world, channel.name, place.host, seen, 0)
     progress = progress or Progress()
-    progress.phase(f"loading {channel.name}", sum(_bytes(reader, span) for span in mine), "bytes")
+    size = sum(_bytes(reader, span) for span in mine)
+    progress.phase(f"loading {channel.name}", size, "bytes")
     rows = _Rows(mine, progress, place.storage)
     loading.read(reader, mine, place.threads, rows.take)
+    progress.advance(size, rows=sum(rows.of_span))  # headers are in no batch
     pieces = _identify(world, mine, rows.of_span)
     loaded = _assemble(world, channel.name, agreed, rows, pieces, is_train=is_train)
     _tell_rows(world, place, channel.name, loaded)

@@ -139,6 +139,17 @@ def test_lines_of_many_ranks_and_phases_keep_their_distance(
     assert len(told()) == 100 // 13
 
 
+def test_who_is_done_has_nothing_to_tell(clock: _Clock, told: Callable[[], list[str]]) -> None:
+    """A rank that waits for another host's in the same phase does not repeat that nothing is left."""
+    teller = Teller(None, clock)
+    for _ in range(10):
+        teller.look({0: _training(1000), 1: _training(1000)})
+        clock.now += 10
+    assert not told()
+    teller.look({0: _training(1000), 1: _training(999)})
+    assert [line[:7] for line in told()] == ["rank 1:"]
+
+
 def test_without_a_total_there_is_nothing_to_tell(clock: _Clock, told: Callable[[], list[str]]) -> None:
     """A script that only counts its calls, a phase of unknown length: no line, however long it takes."""
     teller = Teller(None, clock)
