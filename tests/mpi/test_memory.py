@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ROWS = 60_000
 _HYPERPARAMETERS = {
     "objective": "binary:logistic",
-    "num_round": "4",
+    "num_round": "6",
     "max_depth": "4",
     "colsample_bynode": "0.7",
     "subsample": "0.8",
@@ -80,6 +80,8 @@ def test_one_model_wherever_the_rows_lie(
     assert (_digest(asked), asked.rounds) == (expected, in_memory.rounds)
     on_two = _run(tmp_path / "two", channels, 2, external_memory="true")
     assert (_digest(on_two), on_two.rounds) == (expected, in_memory.rounds)
+    assert on_two.log.count("communication: each rank sends about ") == 1
+    assert "communication: " not in in_memory.log
     columns = _columns_on_disk(tmp_path / "columns", channels, monkeypatch)
     assert (_digest(columns), columns.rounds) == (expected, in_memory.rounds)
 
