@@ -10,11 +10,12 @@ IMAGE ?= treering:$(XGBOOST)
 TESTS ?= tests/unit tests/mpi tests/fuzz tests/serving tests/image
 ARGS ?=
 EXAMPLES ?= 5000
+KILLS ?= 20
 
 BIN := .venv/bin
 WITH_ENGINE := scripts/docker_engine.sh run
 
-.PHONY: help setup demo test test-image test-sdk test-fault lint lock image push image-size bench-startup bench-exact bench-strategies invariance faults fuzz clean
+.PHONY: help setup demo test test-image test-sdk test-fault test-resume lint lock image push image-size bench-startup bench-exact bench-strategies invariance faults fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +34,12 @@ test-image: setup ## image tests, none skipped; brings an engine up where none r
 
 test-sdk: setup ## both SageMaker SDKs, push and the documentation's commands, none skipped; brings an engine up
 	@$(WITH_ENGINE) env TREERING_REQUIRE_SDK=1 $(BIN)/pytest tests/sdk $(ARGS)
+
+test-fault: setup ## break jobs in every way, each once, none skipped; brings an engine up (root on Linux)
+	@$(WITH_ENGINE) env TREERING_REQUIRE_FAULTS=1 $(BIN)/pytest tests/faults $(ARGS)
+
+test-resume: setup ## kill each of three jobs 20 times, go on on other hosts, compare models (KILLS=…)
+	@RESUME_KILLS=$(KILLS) $(BIN)/pytest tests/mpi/test_resume.py --timeout=3600 $(ARGS)
 
 faults: setup ## break a job in every way, 20 times each, and print how it ends; ARGS=--write for the docs
 	@$(WITH_ENGINE) bash -c 'scripts/build_image.sh "$$0" && \

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import psutil
 import xgboost as xgb
+from scipy import stats
 from sklearn import datasets
 
 from benchmarks.data import Data
@@ -32,11 +33,10 @@ if TYPE_CHECKING:
     from benchmarks.ways import Boost, Way
 
 _ABALONE = Path(__file__).parents[1] / "examples" / "abalone"
-_SEEDS = 5
 _QUALITY: Final = {"max_depth": 5, "eta": 0.1}
 _QUALITY_ROUNDS = 60
 _SAMPLING: Final = {"subsample": 0.7, "colsample_bytree": 0.7}
-_NOISE = 3.75  # standard errors: Student's t, 4 degrees of freedom, one-sided 99%
+_SURE = 0.99  # one-sided, that a difference is no chance
 _SPEED: Final = {"max_depth": 8, "eta": 0.1}
 _ROUNDS = 10  # of a run
 _COLUMNS = 28
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--only", choices=tables)
     parser.add_argument("--rows", type=int, default=1_000_000, help="for the times")
     parser.add_argument("--runs", type=int, default=7, help="of each, alternating, for the times")
+    parser.add_argument("--seeds", type=int, default=5, help="2 or more, for the quality")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=int(np.random.SeedSequence().generate_state(1)[0]))
     options = parser.parse_args()
@@ -74,7 +75,8 @@ def main() -> None:
 
 def _print_quality(world: World, options: argparse.Namespace) -> None:
     """Held-out quality on every data set; seeds draw the split and the samples."""
-    seeds = np.random.SeedSequence(options.seed).generate_state(_SEEDS).tolist()
+    seeds = np.random.SeedSequence(options.seed).generate_state(options.seeds).tolist()
+    noise = stats.t.ppf(_SURE, len(seeds) - 1)  # standard errors, after Student
     print(f"\nHeld-out metric after {_QUALITY_ROUNDS} rounds; seeds {', '.join(map(str, seeds))}\n")
     print("| data | rows | objective | sampling | treering | XGBoost | difference | |")
     print("|---|---|---|---|---|---|---|---|")
@@ -88,7 +90,7 @@ def _print_quality(world: World, options: argparse.Namespace) -> None:
                 ways = Exact(world, seeded, options.threads), Plain(seeded, options.threads)
                 scores.append([_quality(way, way.bin(train), held_out) for way in ways])
             exact, plain = np.array(scores).T
-            error = (exact - plain).std(ddof=1) / np.sqrt(_SEEDS)
+            error = (exact - plain).std(ddof=1) / np.sqrt(len(seeds))
             difference = (exact - plain).mean()
             cells = (
                 f"{name} | {train.label.size} | {own['objective']}",
@@ -96,7 +98,7 @@ def _print_quality(world: World, options: argparse.Namespace) -> None:
                 f"{exact.mean():.4f} ± {exact.std(ddof=1):.4f}",
                 f"{plain.mean():.4f} ± {plain.std(ddof=1):.4f}",
                 f"{difference:+.5f} ± {error:.5f}",
-                "worse" if difference > _NOISE * error else "no worse",
+                "worse" if difference > noise * error else "no worse",
             )
             print("|", " | ".join(cells), "|", flush=True)
     print("\n± of a metric: standard deviation over seeds; of the difference: its standard error.")

@@ -1,6 +1,7 @@
 """The fault matrix, many times, with the clocks that jobs have by default; and plain XGBoost in its place.
 
     make faults                                        # 20 runs of each fault, over all its layouts
+    make faults ARGS="--repeats 0"                     # one run in each of its layouts
     make faults ARGS="--repeats 3 --only docker"       # some of it
     make faults ARGS=--write                           # the tables into docs/reliability.md
 
@@ -11,14 +12,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
+import shlex
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker_engine
 import numpy as np
+import psutil
+import xgboost
 from faults import network
 from faults.cases import CASES
 from faults.jobs import make_large
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 _DOC = Path(__file__).parents[1] / "docs" / "reliability.md"
 _HEAD = "| fault | runs | exit codes | seconds: median | worst | as it should | hung | plain XGBoost |"
 _PATH = re.compile(r"/\S*/algo-(\d)/")  # of the machine that this ran on
+_AIMS = {"crash": 2, "silence": 20}  # seconds
 
 
 @dataclasses.dataclass
@@ -44,15 +51,28 @@ class Row:
     case: Case
     outcomes: list[Outcome] = dataclasses.field(default_factory=list)
     faulty: list[str] = dataclasses.field(default_factory=list)
+    missed: list[str] = dataclasses.field(
+        default_factory=list
+    )  # runs in which the moment for the fault never came
     plain: str = "-"
+
+    @property
+    def seconds(self) -> list[float]:
+        """From the fault to the last exit, of the runs that did not hang."""
+        return [outcome.seconds for outcome in self.outcomes if outcome.seconds is not None]
+
+    @property
+    def hung(self) -> int:
+        """How many runs did not end."""
+        return sum(bool(outcome.hangs) for outcome in self.outcomes)
 
     def line(self) -> str:
         """The row of the table."""
-        seconds = [outcome.seconds for outcome in self.outcomes if outcome.seconds is not None]
+        seconds = self.seconds
         codes = sorted({str(code) for each in self.outcomes for code in each.codes.values()})
         well = len(self.outcomes) - len(self.faulty)
         times = f"{statistics.median(seconds):.1f} | {max(seconds):.1f}" if seconds else "- | -"
-        hung = sum(bool(outcome.hangs) for outcome in self.outcomes)
+        hung = self.hung
         share = f"{well} of {len(self.outcomes)}"
         return (
             f"| {self.case.name} | {len(self.outcomes)} | {', '.join(codes) or '-'} | {times} | {share} | {hung} | "
@@ -70,10 +90,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=20, help="runs of each fault (default 20)")
+    parser.add_argument(
+        "--repeats", type=int, default=20, help="runs of each fault (default 20; 0: one in each layout)"
+    )
     parser.add_argument("--only", default="", metavar="REGEX", help="faults whose name matches")
     parser.add_argument("--image", default="treering:cpu", help="the image (default treering:cpu)")
-    parser.add_argument("--without-plain", action="store_true", help="do not run plain XGBoost")
+    parser.add_argument(
+        "--without-plain", action="store_true", help="keep what the page says of plain XGBoost"
+    )
     parser.add_argument("--write", action="store_true", help=f"replace the tables in docs/{_DOC.name}")
     options = parser.parse_args()
     reason = network.missing() or docker_engine.missing()
@@ -87,10 +111,12 @@ def main() -> None:
         for case in CASES:
             if re.search(options.only, case.name):
                 rows.append(_measure(case, options.repeats, Path(name), ground))
-                if not options.without_plain:
-                    rows[-1].plain = _plain(case, Path(name), ground)
+                rows[-1].plain = (
+                    _plain_of_page(case) if options.without_plain else _plain(case, Path(name), ground)
+                )
                 print(rows[-1].line(), flush=True)
-    print(*(f"\n{row.case.name}: {fault}" for row in rows for fault in row.faulty))
+    print(*(f"\n{row.case.name}: {fault}" for row in rows for fault in [*row.faulty, *row.missed]))
+    print(*_summary(rows), sep="\n")
     if options.write:
         _write(rows)
     if any(row.faulty for row in rows):
@@ -100,13 +126,13 @@ def main() -> None:
 def _measure(case: Case, repeats: int, folder: Path, ground: Ground) -> Row:
     """Deal the runs out over the case's layouts."""
     row = Row(case)
-    for turn in range(repeats):
+    for turn in range(repeats or len(case.layouts)):
         layout = case.layouts[turn % len(case.layouts)]
         try:
             with tempfile.TemporaryDirectory(dir=folder) as name:
                 outcome = run(case, layout, REAL, Path(name) / "lab", ground)
-        except AssertionError as error:  # the moment for the fault never came
-            row.faulty.append(f"{layout}: {error}")
+        except (AssertionError, psutil.Error) as error:
+            row.missed.append(f"{layout}: {error}")
             continue
         row.outcomes.append(outcome)
         if found := problems(case, layout, outcome):
@@ -126,9 +152,41 @@ def _plain(case: Case, folder: Path, ground: Ground) -> str:
             return f"not measured: {str(error).splitlines()[0]}"
 
 
+def _plain_of_page(case: Case) -> str:
+    """What the page says of plain XGBoost."""
+    found = re.search(
+        rf"^\| {re.escape(case.name)} \|(?:[^|]*\|){{6}} ([^|]*) \|$", _DOC.read_text(), re.MULTILINE
+    )
+    return found[1] if found else "-"
+
+
+def _summary(rows: Sequence[Row]) -> list[str]:
+    """The command, and all rows in a few lines, beside the aims."""
+    runs = sum(len(row.outcomes) for row in rows)
+    faulty, hung, missed = (
+        sum(counts) for counts in zip(*((len(r.faulty), r.hung, len(r.missed)) for r in rows), strict=True)
+    )
+    given = sys.argv[3:] if sys.argv[1:2] == ["--image"] else sys.argv[1:]  # `make` names the image
+    command = f'`make faults ARGS="{shlex.join(given)}"`'
+    lines = [
+        f"Written by {command}, on {os.cpu_count()} cores, beside XGBoost {xgboost.__version__}.",
+        "",
+        f"- {runs} runs: {runs - faulty} ended as they should, {hung} hung. In {missed} more the fault came too late.",
+    ]
+    for kind, aim in _AIMS.items():
+        seconds = [each for row in rows if row.case.kind == kind for each in row.seconds]
+        if seconds:
+            within = sum(each <= aim for each in seconds)
+            lines.append(
+                f"- Faults of kind {kind}: {within} of {len(seconds)} runs were out everywhere within {aim} s; "
+                f"median {statistics.median(seconds):.1f} s, worst {max(seconds):.1f} s."
+            )
+    return [*lines, ""]
+
+
 def _write(rows: Sequence[Row]) -> None:
     """Put the tables between the marks of the document."""
-    table = [_HEAD, f"|{'---|' * (_HEAD.count('|') - 1)}", *(row.line() for row in rows)]
+    table = [*_summary(rows), _HEAD, f"|{'---|' * (_HEAD.count('|') - 1)}", *(row.line() for row in rows)]
     said = [(row.case.name, row.sentence()) for row in rows]
     sentences = ["| fault | a failure file's first line |", "|---|---|"]
     sentences += [f"| {name} | {line} |" for name, line in said if line is not None]

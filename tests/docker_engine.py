@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import subprocess
+import uuid
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +95,35 @@ def image(docker: Callable[..., Ended]) -> str:  # noqa: ARG001  # nothing is bu
             f"the image does not build:\n{built.stdout[-4000:]}\n{built.stderr[-4000:]}"
         )
     return name
+
+
+_WITH_SCIKIT_LEARN = """\
+ARG IMAGE
+FROM ${IMAGE}
+ARG VERSION
+RUN --mount=type=secret,id=ca \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+ && python -m pip install scikit-learn==${VERSION}
+"""
+
+
+@pytest.fixture(scope="session")
+def with_scikit_learn(
+    docker: Callable[..., Ended], image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """An image made from ours for scripts that use scikit-learn, as docs/script-mode.md says."""
+    folder = tmp_path_factory.mktemp("with-scikit-learn")
+    (folder / "Dockerfile").write_text(_WITH_SCIKIT_LEARN)
+    name = f"treering-test:{uuid.uuid4().hex[:12]}"
+    given = [f"--build-arg=IMAGE={image}", f"--build-arg=VERSION={metadata.version('scikit-learn')}"]
+    variables = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    authority = next(filter(None, map(os.environ.get, variables)), "")
+    if Path(authority).is_file():
+        given.append(f"--secret=id=ca,src={authority}")
+    built = docker("buildx", "build", "--load", "--progress=plain", *given, "--tag", name, str(folder))
+    assert built.code == 0, built.log
+    yield name
+    docker("image", "rm", "--force", name)
 
 
 def give_time_to_build(items: list[pytest.Item], folder: Path) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +25,6 @@ from treering.preparation import Binned
 from treering.session import world
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import ArrayLike, NDArray
 
     from treering.job import Channel
@@ -140,8 +140,9 @@ def train(
     the n-th call of a script, from the second on, lie in a folder ``train-n`` of their own.
     """
     current = session.current()
-    named = {"train": matrix} | dict(evals or {})
-    _check_matrices(named, evals or {})
+    evals = {} if evals is None else evals
+    _check_matrices(matrix, evals)
+    named = {"train": matrix, **evals}
     given = {"max_bin": matrix.edges.max_bin} | {name: _plain(value) for name, value in params.items()}
     chosen = Hyperparameters.parse(given if num_round is None else given | {"num_round": _plain(num_round)})
     everybody = current.world
@@ -220,16 +221,19 @@ def save(model: xgb.Booster, name: str = artifacts.MODEL_NAME) -> None:
     model
         A booster, or a wrapper of one that has ``get_booster``.
     name
-        Of the file, whose format is UBJSON.
+        Of the file, possibly in a folder below the model's; its format is UBJSON.
 
     Raises
     ------
     UserError
-        When `model` is none of XGBoost's.
+        When `model` is none of XGBoost's, or `name` leads out of the folder.
     PlatformError
         When it cannot be written.
     """
     current = session.current()
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise UserError(f"treering.save: {name!r} is no name of a file below the model folder")
     booster = model.get_booster() if hasattr(model, "get_booster") else model
     if not isinstance(booster, xgb.Booster):
         raise UserError(
@@ -285,10 +289,12 @@ def _plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def _check_matrices(named: Mapping[str, object], evals: Mapping[str, object]) -> None:
+def _check_matrices(matrix: object, evals: object) -> None:
+    if not isinstance(evals, Mapping) or not all(isinstance(name, str) for name in evals):
+        raise UserError('evals takes names and rows, such as {"validation": treering.load("validation")}')
     if "train" in evals:
         raise UserError("evals: the training rows are scored as train already; give other rows another name")
-    for name, each in named.items():
+    for name, each in {"train": matrix, **evals}.items():
         if not isinstance(each, Matrix):
             raise UserError(
                 f"{name}: treering.train takes what treering.load gives, not {type(each).__name__}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from treering.paths import Paths
 
 MODEL_NAME = "xgboost-model"
+
+_ADVICE = {
+    errno.ENOSPC: "; give the job a larger volume",
+    errno.EDQUOT: "; give the job a larger volume",
+    errno.EROFS: "; mount the folder writable",
+    errno.EACCES: f"; let uid {os.getuid()} write to the folder",
+}
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +49,8 @@ def write(path: Path, content: bytes) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise PlatformError(f"cannot write {path}: {error.strerror or error}") from error
+        advice = _ADVICE.get(error.errno or 0, "")
+        raise PlatformError(f"cannot write {path}: {error.strerror or error}{advice}") from error
 
 
 def _sync_folder(folder: Path) -> None:

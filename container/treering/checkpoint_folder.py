@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import re
 import secrets
 from pathlib import Path
@@ -120,8 +119,7 @@ class CheckpointFolder:
                     part.unlink(missing_ok=True)
         except (PlatformError, OSError) as error:
             raise PlatformError(
-                f"no checkpoints can be kept: {error}; LocalPath in checkpointconfig.json has to be a folder with "
-                f"free space that uid {os.getuid()} may write to"
+                f"no checkpoints can be kept in the LocalPath of checkpointconfig.json: {error}"
             ) from error
 
     def newest(self, rounds: int) -> Checkpoint | None:

@@ -151,18 +151,27 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _local(options: argparse.Namespace) -> int:
     from treering import local
-    from treering.artifacts import MODEL_NAME
 
     job = _local_job(options)
     local.prepare(job)
     code = local.run(job)
     sys.stdout.flush()
     if code == 0:
-        sys.stdout.write(f"model: {job.output / 'model' / MODEL_NAME}\n")
+        sys.stdout.write(f"model: {_left(job.output / 'model')}\n")
     else:
         failure = job.output / "output" / "failure"
         sys.stderr.write(f"the job failed: see {failure if failure.exists() else job.output / 'logs'}\n")
     return code
+
+
+def _left(folder: Path) -> str:
+    """What a job left as its model; a script may have left anything."""
+    from treering.artifacts import MODEL_NAME
+
+    model = folder / MODEL_NAME
+    if model.exists():
+        return str(model)
+    return f"{folder}, without a file called {MODEL_NAME}" if any(folder.iterdir()) else "none"
 
 
 def _local_job(options: argparse.Namespace) -> LocalJob:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import socket
 from typing import TYPE_CHECKING, Final
 
+import psutil
 from xgboost import collective
+from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
 from treering.errors import RingError
@@ -38,7 +42,7 @@ def communicator(world: World, address: str) -> Iterator[None]:
     Parameters
     ----------
     world
-        All ranks; each calls with the same intention.
+        All ranks; each calls with the same intention, and all leave.
     address
         This host's IPv4 address in the job's network; rank 0's tracker listens there and nowhere else.
 
@@ -55,13 +59,24 @@ def communicator(world: World, address: str) -> Iterator[None]:
         tracker = RabitTracker(n_workers=world.size, host_ip=address, sortby="task", timeout=_PATIENCE)
         _OPEN.append(tracker)
         tracker.start()
-    where = world.broadcast(tracker.worker_args() if tracker else None)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints "Task 000000 got rank 0"
-        # Task ids are compared as strings.
-        collective.init(**where, dmlc_task_id=f"{world.rank:06d}", dmlc_timeout=_PATIENCE)
+    where: dict[str, str | int] = world.broadcast(tracker.worker_args() if tracker else None)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints "Task 000000 got rank 0"
+            # Task ids are compared as strings.
+            collective.init(**where, dmlc_task_id=f"{world.rank:06d}", dmlc_timeout=_PATIENCE)
+    except XGBoostError as error:
+        raise RingError(
+            "XGBoost's connections between the hosts could not be made; if no host ended before, something that is "
+            "none of them connected to its ports: let only the job's own hosts reach each other "
+            f"({str(error).splitlines()[0]})"
+        ) from error
     if collective.get_rank() != world.rank:
         raise RingError(f"XGBoost calls rank {world.rank} of MPI {collective.get_rank()}")
     yield
+    world.barrier()
+    if tracker is not None:
+        _send_strangers_away(int(where["dmlc_tracker_port"]))
+    world.barrier()
     try:
         collective.finalize()
         if tracker is not None:
@@ -69,3 +84,17 @@ def communicator(world: World, address: str) -> Iterator[None]:
             _OPEN.remove(tracker)
     except Exception:  # whatever it is, the work is done and kept
         log.warning("XGBoost's ring could not be closed in an orderly way", exc_info=True)
+
+
+def _send_strangers_away(port: int) -> None:
+    """Close what is connected to the tracker, which is none of the ranks: they come once when they join, and leave.
+
+    The tracker waits for ever for the word of whoever connects, and would not hear that the ranks are through.
+    """
+    for each in psutil.Process().net_connections("tcp"):
+        if each.raddr and each.laddr.port == port:
+            with (
+                socket.socket(fileno=os.dup(each.fd)) as guest,
+                contextlib.suppress(OSError),
+            ):  # gone by itself
+                guest.shutdown(socket.SHUT_RDWR)

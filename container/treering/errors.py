@@ -90,6 +90,13 @@ def _said(error: BaseException) -> str:
         return f"its message could not be read: {type(another).__name__}"
 
 
+def _unforeseen(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        given = "" if error.code is None else _said(error)
+        return f"something in its rank called sys.exit({given}) before the work was done; see below where"
+    return f"{type(error).__name__}: {_said(error)}"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
     """One cause, in the words that every host's ``/opt/ml/output/failure`` begins with.
@@ -128,8 +135,7 @@ class Failure:
                 sentence = f"memory ran out ({_said(error)}); use a larger instance type, or more hosts"
                 return cls(Kind.PLATFORM, host, sentence, details)
             case _:
-                said = _said(error)
-                return cls(Kind.INTERNAL, host, f"{type(error).__name__}: {said}", details)
+                return cls(Kind.INTERNAL, host, _unforeseen(error), details)
 
     @property
     def headline(self) -> str:

@@ -64,7 +64,11 @@ async def dial(launch: Launch, deadline: float) -> Connection:
     if refused:
         raise RingError(f"{cluster.first} refused this host: {trouble}", cluster.me)
     waited = launch.settings.rendezvous_timeout
-    raise RingError(f"{cluster.me} could not reach this host within {waited:g} s ({trouble})", cluster.first)
+    raise RingError(
+        f"{cluster.me} could not reach this host within {waited:g} s ({trouble}); see its log, and let the job's "
+        "security group allow traffic between its own hosts",
+        cluster.first,
+    )
 
 
 async def _attempt(launch: Launch, turn: int) -> Connection:
@@ -173,7 +177,7 @@ class Link:
         first = self._cluster.first
         return RingError(
             f"lost contact with {first} ({how}): one of the two was stopped, killed or cut off from the network; see "
-            f"how {first} ended"
+            f"the end of {first}'s log"
         )
 
     async def exchange(self, pairs: Mapping[str, str]) -> Mapping[str, str]:

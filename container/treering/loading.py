@@ -190,6 +190,7 @@ def _several(reader: Reader, spans: Sequence[tuple[int, Span]]) -> _Results:
     together = reader.together(parts) if is_whole else None
     if together is not None:
         batch, rows = together
+        batch = dataclasses.replace(batch, source_bytes=sum(part.file.size for part in parts))
         return [(batch, tuple(zip(numbers, rows, strict=True)))]
     batches = ((number, batch) for number, part in spans for batch in reader.read(part))
     return [(batch, ((number, batch.rows),)) for number, batch in batches]

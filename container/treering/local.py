@@ -20,15 +20,19 @@ from typing import TYPE_CHECKING
 
 from treering import channels, job, memory
 from treering.artifacts import MODEL_NAME
+from treering.bar import Bar
 from treering.cluster import ADDRESSES_VARIABLE
 from treering.errors import UserError
+from treering.frames import decode
+from treering.pace import PIPE_VARIABLE
 from treering.paths import BASE_VARIABLE, Paths
 from treering.processes import Children
+from treering.progress import Position
 from treering.resources import cores
 from treering.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from treering.job import Channel
@@ -145,36 +149,51 @@ async def _run(local: LocalJob) -> int:
     loop = asyncio.get_running_loop()
     children = Children()
     stopped = loop.create_future()
+    bar = Bar(sys.stderr, os.environ)
 
     def stop(number: signal.Signals) -> None:
         children.signal_all(signal.SIGTERM)  # a supervisor lets its ranks finish their round, but not twice
         if not stopped.done():
             stopped.set_result(number)
-            sys.stderr.write("stopping; once more to stop at once\n")
+            with bar.aside():
+                sys.stderr.write("stopping; once more to stop at once\n")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
-    common = _environment(local)
-    ends: list[asyncio.Future[int]] = []
     shown, its_stdout = os.pipe()
-    for host in local.names:
-        environ = common | {BASE_VARIABLE: str(local.output.resolve() / "hosts" / host)}
-        with contextlib.ExitStack() as stack:
-            log = stack.enter_context((local.output / "logs" / f"{host}.log").open("wb"))
-            stdout = its_stdout if host == local.names[0] else log.fileno()
-            ends.append(
-                children.start((sys.executable, "-m", "treering", "train"), environ, stdout=stdout)[1]
-            )
+    moves, its_moves = os.pipe()
+    os.set_blocking(its_moves, False)  # no host waits for a bar
+    ends = _start_hosts(local, children, its_stdout, its_moves if bar.is_shown else None)
     os.close(its_stdout)
-    tee = loop.create_task(_tee(shown, local.output / "logs" / f"{local.names[0]}.log"))
+    os.close(its_moves)
+    tee = loop.create_task(_tee(shown, local.output / "logs" / f"{local.names[0]}.log", bar))
+    moving = loop.create_task(_follow(moves, bar))
     await asyncio.wait([*ends, stopped], return_when=asyncio.FIRST_COMPLETED)
     await asyncio.wait(ends, timeout=_GRACE + (_stop_grace(local) if stopped.done() else 0.0))
     children.kill_all()
     codes = await asyncio.gather(*ends)
     await children.end_descendants(_GRACE)  # what a killed supervisor's ranks had started
-    await tee
+    await asyncio.gather(tee, moving)
+    bar.erase()
     _collect_failure(local)
     return 0 if not any(codes) else 1
+
+
+def _start_hosts(
+    local: LocalJob, children: Children, stdout: int, moves: int | None
+) -> list[asyncio.Future[int]]:
+    """Start all supervisors, the first one with `stdout`; all with `moves`, if there is somebody to tell."""
+    common = _environment(local)
+    if moves is not None:
+        common[PIPE_VARIABLE] = str(moves)
+    ends = []
+    for host in local.names:
+        environ = common | {BASE_VARIABLE: str(local.output.resolve() / "hosts" / host)}
+        command = (sys.executable, "-m", "treering", "train")
+        with (local.output / "logs" / f"{host}.log").open("wb") as log:
+            to = stdout if host == local.names[0] else log.fileno()
+            ends.append(children.start(command, environ, () if moves is None else (moves,), to)[1])
+    return ends
 
 
 def _stop_grace(local: LocalJob) -> float:
@@ -195,16 +214,32 @@ def _environment(local: LocalJob) -> dict[str, str]:
     }
 
 
-async def _tee(descriptor: int, log: Path) -> None:
+async def _tee(descriptor: int, log: Path, bar: Bar) -> None:
     """Copy the first host's output to our own stdout and its log until its last process is gone."""
+    async with _reading(descriptor) as reader:
+        with log.open("wb") as kept:
+            while part := await reader.read(2**16):
+                kept.write(part)
+                kept.flush()
+                with bar.aside(whole=part.endswith(b"\n")):
+                    sys.stdout.buffer.write(part)
+                    sys.stdout.buffer.flush()
+
+
+async def _follow(descriptor: int, bar: Bar) -> None:
+    """Move the bar as the hosts tell, until the last one is gone."""
+    async with _reading(descriptor) as reader:
+        while line := await reader.readline():
+            told = decode(line)
+            bar.move(told["rank"], Position.from_json(told["position"]))
+
+
+@contextlib.asynccontextmanager
+async def _reading(descriptor: int) -> AsyncIterator[asyncio.StreamReader]:
     reader = asyncio.StreamReader()
-    with os.fdopen(descriptor, "rb") as pipe, log.open("wb") as kept:
+    with os.fdopen(descriptor, "rb") as pipe:
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-        while part := await reader.read(2**16):
-            kept.write(part)
-            kept.flush()
-            sys.stdout.buffer.write(part)
-            sys.stdout.buffer.flush()
+        yield reader
 
 
 def _collect_failure(local: LocalJob) -> None:

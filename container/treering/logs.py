@@ -11,6 +11,9 @@ import time
 def to_stdout(who: str, *, ours_alone: bool = False) -> None:
     """Send this process's log to stdout, where CloudWatch and `docker logs` read it.
 
+    Whatever else is printed comes out line by line from now on: at once, though nobody asked Python for that, and
+    whole, though others print to the same pipe and Python was asked for no buffers.
+
     Parameters
     ----------
     who
@@ -18,8 +21,9 @@ def to_stdout(who: str, *, ours_alone: bool = False) -> None:
     ours_alone
         Leave all but treering's own log and all warnings as they are: for a process that is a user's script.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace", line_buffering=True, write_through=False)
     handler = logging.StreamHandler(sys.stdout)
     formatter = logging.Formatter(f"%(asctime)s {who} %(message)s", "%H:%M:%S")
     formatter.converter = time.gmtime

@@ -14,6 +14,7 @@ SCRIPT: Final = (
     "the script"  # the phase in which a user's own code runs: it may compute for ever and tell nothing
 )
 _PAUSE = 1.0  # seconds between two words of one rank, but for a new phase
+_MEGABYTE = 1e6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,7 +28,11 @@ class Position:
     phase
         Its name.
     done, total, unit
-        Within the phase: rows, bytes or rounds; `total` is None where it is not known.
+        Within the phase: bytes or rounds; `total` is None where it is not known.
+    rows
+        Made of these bytes, where it is bytes.
+    waits
+        Whether the others have to come before it can go on, so that it is none of those that hang.
     """
 
     step: int = 0
@@ -35,17 +40,31 @@ class Position:
     done: int = 0
     total: int | None = None
     unit: str = ""
+    rows: int = 0
+    waits: bool = False
+
+    @property
+    def part(self) -> float | None:
+        """How much of this phase is done, from 0 to 1; None where it is not known. Of nothing, all is."""
+        if self.total is None:
+            return None
+        return min(1.0, self.done / self.total) if self.total else 1.0
 
     @property
     def order(self) -> tuple[int, float]:
         """Sort key by which the rank that is furthest behind comes first."""
-        return self.step, self.done / self.total if self.total else float(self.done)
+        return self.step, float(self.done) if self.part is None else self.part
 
     def __str__(self) -> str:
         if not self.done and not self.total:
             return self.phase
-        reached = f"{self.done:,}" if self.total is None else f"{self.done:,} of {self.total:,}"
-        return f"{self.phase}, {reached} {self.unit}".rstrip()
+        done, unit = self._amount(self.done), "MB" if self.unit == "bytes" else self.unit
+        reached = done if self.total is None else f"{done} of {self._amount(self.total)}"
+        rows = f", {self.rows:,} rows" if self.rows else ""
+        return f"{self.phase}, {reached} {unit}".rstrip() + rows
+
+    def _amount(self, number: int) -> str:
+        return f"{number / _MEGABYTE:,.1f}" if self.unit == "bytes" else f"{number:,}"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -61,6 +80,8 @@ class Position:
             int(value["done"]),
             None if total is None else int(total),
             str(value["unit"]),
+            int(value["rows"]),
+            bool(value["waits"]),
         )
 
 
@@ -83,22 +104,37 @@ class Progress:
         self._lock = threading.Lock()
         self._news = threading.Event()
 
-    def phase(self, name: str) -> None:
+    def phase(self, name: str, total: int | None = None, unit: str = "", *, done: int = 0) -> None:
         """Enter the next phase; all ranks enter the same ones in the same order.
 
-        Phases of the built-in job: ``loading``, ``cuts``, ``matrix``, ``training``, with
-        strategy=ensemble ``scoring``, and ``saving``. From ``training`` on, a job that is asked to stop waits for
-        the round and its checkpoint.
+        Phases of the built-in job: ``loading``, then for each channel one such as ``loading train``, ``matrix``,
+        ``training``, with strategy=ensemble ``scoring``, and ``saving``. From ``training`` on, a job that is asked to
+        stop waits for the round and its checkpoint.
+
+        Parameters
+        ----------
+        name
+            Of the phase.
+        total, unit
+            What there is to do, such as 100 rounds. Where it is known, people are told how fast it goes and when
+            it will be through.
+        done
+            What was done before, such as the rounds of a checkpoint.
         """
         first = self._position.step == 0
-        self._position = Position(self._position.step + 1, name)
+        self._position = Position(self._position.step + 1, name, done, total, unit)
         self._send()
         if first and self._reporter is not None:
             threading.Thread(target=self._send_news, daemon=True).start()
 
-    def advance(self, done: int, total: int | None = None, unit: str = "") -> None:
-        """Tell how much of this phase is done, such as 12 of 100 rounds; what does not grow is no progress."""
-        self._position = dataclasses.replace(self._position, done=done, total=total, unit=unit)
+    def advance(self, done: int, *, rows: int = 0) -> None:
+        """Tell how much of this phase is done so far, such as 12 rounds; what does not grow is no progress."""
+        self._position = dataclasses.replace(self._position, done=done, rows=rows)
+        self._news.set()
+
+    def wait(self, waits: bool) -> None:
+        """Tell that this rank waits for the others, or that they have come."""
+        self._position = dataclasses.replace(self._position, waits=waits)
         self._news.set()
 
     def stop_requested(self) -> bool:

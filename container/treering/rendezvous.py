@@ -99,9 +99,16 @@ class Coordinator:
 
     async def drain(self) -> None:
         """Return once every host has heard the outcome and left, or has had the time to."""
-        if self._verdict and self._verdict.kind not in {Kind.RING, Kind.STOPPED}:
-            await self._until(lambda: not self._missing(), _GATHER)
-        others = [member for host, member in self._members.items() if host != self._cluster.me]
+        if self._verdict and self._verdict.kind is not Kind.RING:
+            # Who asks for a stop may soon kill what is left.
+            seconds = _LEAVE if self._verdict.kind is Kind.STOPPED else _GATHER
+            await self._until(lambda: not self._missing(), seconds)
+        # Nobody waits a second time for a host that was silent for so long.
+        others = [
+            member
+            for host, member in self._members.items()
+            if host != self._cluster.me and _silence(member) <= self._settings.lost_timeout
+        ]
         await self._until(lambda: all(member.gone for member in others), _LEAVE)
         for task in list(self._tasks):
             task.cancel()
@@ -145,7 +152,8 @@ class Coordinator:
     async def _converse(self, host: str, member: Member) -> None:
         """Listen to a host that has joined, to its end; one that ends too soon or talks garbage fails the job."""
         ending = (
-            "its supervisor ended without a word: it, or its whole container, was killed; see how that ended"
+            "its supervisor ended without a word: it, its container or its machine was killed, by a person, for lack of "
+            f"memory, or because a spot instance was taken back; see the end of {host}'s log"
         )
         try:
             while (message := await member.connection.receive()) is not None:
@@ -256,8 +264,8 @@ class Coordinator:
                     Kind.RING,
                     missing[0],
                     f"found {len(came)} of {len(self._cluster.hosts)} hosts within {seconds:g} s; "
-                    f"here: {', '.join(came)}; missing: {', '.join(missing)}. See their logs, and let the "
-                    "job's security group allow traffic between its own hosts",
+                    f"here: {', '.join(came)}; missing: {', '.join(missing)}. See the logs of those that are "
+                    "missing, and let the job's security group allow traffic between its own hosts",
                 )
             )
 
@@ -275,11 +283,11 @@ class Coordinator:
             self._check_stall()
 
     def _check_heartbeat(self, host: str, member: Member) -> None:
-        silent = time.monotonic() - member.heard
+        silent = _silence(member)
         if silent > self._settings.lost_timeout and not member.gone:
             sentence = (
                 f"has been silent for {silent:.0f} s: its container or machine was stopped or paused, it was cut off "
-                f"from the network, or it is overloaded; see how {host} ended"
+                f"from the network, or it is overloaded; see the end of {host}'s log"
             )
             self.blame(Failure(Kind.LOST, host, sentence))
 
@@ -311,3 +319,8 @@ class Coordinator:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _silence(member: Member) -> float:
+    """Seconds since a host's last message."""
+    return time.monotonic() - member.heard

@@ -13,6 +13,7 @@ from mpi4py import MPI
 
 import treering
 from treering import job
+from treering.errors import UserError
 from treering.paths import Paths
 from treering.progress import SCRIPT, Progress
 from treering.world import World
@@ -43,8 +44,8 @@ class Session:
         everybody.barrier()  # the rest of MPI's start would wait busily for late hosts
         # Communicators of their own: no message of the script's, by mpi4py, can be taken for one of ours, and no
         # word of a rank that is through for one of a rank that goes on.
-        self.world = World(MPI.COMM_WORLD.Dup())
-        self.end = World(MPI.COMM_WORLD.Dup())
+        self.world = World(MPI.COMM_WORLD.Dup(), progress.wait)
+        self.end = World(MPI.COMM_WORLD.Dup(), progress.wait)
         self.paths = paths
         self._config = config
         self._progress = progress
@@ -56,8 +57,13 @@ class Session:
 
     @property
     def config(self) -> JobConfig:
-        """The job; raises UserError or PlatformError where it cannot be read."""
+        """The job; raises UserError or PlatformError where there is none, or it cannot be read."""
         if self._config is None:
+            if not self.paths.config.is_dir():
+                raise UserError(
+                    f"there is no job here, and so no channel ({self.paths.config} does not exist); start the script "
+                    "by an estimator or by `treering local`"
+                )
             self._config = job.read(self.paths, os.environ)
         return self._config
 
@@ -75,12 +81,12 @@ class Session:
     def working(self) -> Iterator[Progress]:
         """Leave the script's own code for work of ours, whose phases all ranks walk through alike."""
         yield self._progress
-        self._progress.phase(SCRIPT)
+        self._progress.phase(SCRIPT, unit="calls", done=self._calls)
 
     def call(self) -> None:
         """Note a collective call: where some rank hangs, those that wait for it have made one more."""
         self._calls += 1
-        self._progress.advance(self._calls, None, "calls")
+        self._progress.advance(self._calls)
 
     def tell_interruption(self) -> None:
         """Tell what is kept of a training that the job was asked to stop in, if there was one."""

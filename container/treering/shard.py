@@ -140,7 +140,7 @@ def load(  # noqa: PLR0913  # each is one side of the job
         Categories that keep their codes: those of a model to go on from, for the training channel, which may
         add others; those of the training channel for another one, where all others count as missing.
     progress
-        Is told the rows after each batch.
+        Is told the bytes and rows after each batch, as a phase of this channel.
     is_train
         Whether this is the training channel; when None, it is if no categories are known.
 
@@ -168,7 +168,9 @@ def load(  # noqa: PLR0913  # each is one side of the job
         read = list({span.file.position: span.file for span in mine}.values())
         seen = list(zip(read, pool.map(reader.columns, read), strict=True))
     agreed = schema.agree_columns(world, channel.name, place.host, seen, 0)
-    rows = _Rows(reader, mine, progress or Progress(), place.storage)
+    progress = progress or Progress()
+    progress.phase(f"loading {channel.name}", sum(_bytes(reader, span) for span in mine), "bytes")
+    rows = _Rows(mine, progress, place.storage)
     loading.read(reader, mine, place.threads, rows.take)
     pieces = _identify(world, mine, rows.of_span)
     loaded = _assemble(world, channel.name, agreed, rows, pieces, is_train=is_train)
@@ -179,15 +181,21 @@ def load(  # noqa: PLR0913  # each is one side of the job
     return _with_categories(world, channel.name, loaded, local, agreed_on)
 
 
+def _bytes(reader: Reader, span: Span) -> int:
+    """What there is to read of a file for a span, as it lies on disk."""
+    size, extent = span.file.size, max(1, reader.extent(span.file))
+    return size * span.stop // extent - size * span.start // extent
+
+
 class _Rows:
     """What is read, as it comes, in any order."""
 
-    def __init__(self, reader: Reader, spans: Sequence[Span], progress: Progress, storage: Storage) -> None:
+    def __init__(self, spans: Sequence[Span], progress: Progress, storage: Storage) -> None:
         self.storage = storage
         self.of_span = [0] * len(spans)
         self._found: list[tuple[tuple[int, int], Dense | Sparse, Beside]] = []
         self._progress = progress
-        self._total = sum(span.stop - span.start for span in spans) if reader.unit == "rows" else None
+        self._rows = self._bytes = 0
         self._lock = threading.Lock()
 
     def take(self, loaded: Loaded) -> None:
@@ -199,7 +207,9 @@ class _Rows:
             self._found.append((loaded.place, chunk, beside))
             for span, rows in loaded.rows:
                 self.of_span[span] += rows
-            self._progress.advance(sum(self.of_span), self._total, "rows")
+            self._rows += loaded.batch.rows
+            self._bytes += loaded.batch.source_bytes
+            self._progress.advance(self._bytes, rows=self._rows)
 
     def in_order(self) -> tuple[list[Dense | Sparse], list[Beside]]:
         """Features, and what else belongs to the rows; to be asked once."""

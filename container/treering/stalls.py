@@ -29,15 +29,18 @@ def find(signs: Mapping[str, Sequence[Signs]], timeout: float) -> Failure | None
         in a user's script.
     """
     ranks = [(host, each) for host, those in signs.items() for each in those]
+    ranks.sort(key=lambda rank: rank[1].rank)  # hosts are here in the order in which they came
     if not ranks or any(_moves(each, timeout) for _, each in ranks):
         return None
     lowest = min(each.position.order for _, each in ranks)
-    behind = [(host, each) for host, each in ranks if each.position.order == lowest]
+    level = [(host, each) for host, each in ranks if each.position.order == lowest]
+    behind = [rank for rank in level if not rank[1].position.waits] or level
     # Who computes does not wait for others, and who waits for a disk does not wait for them either.
-    behind.sort(key=lambda rank: (rank[1].still > timeout, rank[1].state != "disk-sleep", rank[1].rank))
-    ahead = [rank for rank in ranks if rank not in behind]
+    behind.sort(key=lambda rank: (rank[1].still > timeout, rank[1].state != "disk-sleep"))
+    waiting = [rank for rank in level if rank not in behind]
+    ahead = [rank for rank in ranks if rank not in level]
     host, worst = behind[0]
-    return Failure(Kind.STALLED, host, _sentence(worst, behind[1:], ahead, timeout))
+    return Failure(Kind.STALLED, host, _sentence(worst, behind[1:], waiting, ahead, timeout))
 
 
 def _moves(signs: Signs, timeout: float) -> bool:
@@ -49,6 +52,7 @@ def _moves(signs: Signs, timeout: float) -> bool:
 def _sentence(
     worst: Signs,
     behind: Sequence[tuple[str, Signs]],
+    waiting: Sequence[tuple[str, Signs]],
     ahead: Sequence[tuple[str, Signs]],
     timeout: float,
 ) -> str:
@@ -60,6 +64,8 @@ def _sentence(
     if worst.state == "disk-sleep":
         where += ", waiting for a disk or a network drive"
     others = f", and so {_be(behind)} {_names(behind)}" if behind else ""
+    if waiting:
+        others += f"; {_names(waiting)} wait{_s(waiting)} for it"
     if ahead:
         others += f"; {_names(ahead, places=True)} {_be(ahead)} further and wait{_s(ahead)} for it"
     return (

@@ -21,6 +21,7 @@ from treering.cluster import Cluster
 from treering.errors import Failure, Kind, PlatformError, RingError, TreeringError
 from treering.launch import Launch
 from treering.link import Link, dial, join
+from treering.pace import Teller
 from treering.paths import Paths
 from treering.processes import Children
 from treering.ranks import Rank
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _VERDICT_WAIT = 5.0  # seconds, beyond what silence takes to be noticed, in which the verdict must come
 _STACK_WAIT = 0.5  # seconds for ranks to print where they hang
 _KILLED_WAIT = 5.0  # seconds until killed ranks are gone
+_STOP_WAIT = 5.0  # seconds for a host that is asked to stop to join, so that the others hear of it
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +97,9 @@ class _Supervisor:
         self._link: Link | None = None
         self._failure: Failure | None = None
         self._ranks: list[Rank] = []
+        self._teller = Teller.from_environment(os.environ)
         self._ranks_through = False
-        self._stop_signals = 0
+        self._stop: Failure | None = None  # that this host was asked to
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -129,6 +132,9 @@ class _Supervisor:
         link = self._link = Link(connection, self._launch, self._signs, self._stop_ranks)
         self._spawn(self._follow(link.outcome()))
         self._spawn(self._follow(link.keep_alive()))
+        if self._stop is not None:
+            link.stop(self._stop)
+            return
         if self._coordinator is not None:
             artifacts.check_writable(self._launch.paths)
         await self._run_ranks(interface, link)
@@ -185,6 +191,7 @@ class _Supervisor:
             for rank in self._ranks:
                 rank.look(now - last, interval)
             last = now
+            self._teller.look({each.rank: each.position for each in self._signs()})
 
     def _signs(self) -> list[Signs]:
         found = (rank.signs() for rank in self._ranks)
@@ -203,14 +210,20 @@ class _Supervisor:
         if self._ranks_through or self._outcome.done():
             log.info("%s changes nothing any more: the job is done", name)
             return
-        again = " again" if self._stop_signals else ""
+        again = " again" if self._stop else ""
         sentence = f"the job was stopped: {self._cluster.me} received {name}{again}"
         failure = Failure(Kind.STOPPED, self._cluster.me, sentence)
-        self._stop_signals += 1
-        if self._link is None or again:
+        if again:
             self._fail(failure)
-        else:
+        elif self._link is not None:
             self._link.stop(failure)
+        else:  # the others hear of it when this host joins, if that is soon
+            asyncio.get_running_loop().call_later(_STOP_WAIT, self._fail_if_alone, failure)
+        self._stop = failure
+
+    def _fail_if_alone(self, failure: Failure) -> None:
+        if self._link is None:
+            self._fail(failure)
 
     def _fail(self, failure: Failure) -> None:
         """Report what failed on this host; the verdict for all hosts comes back, or its own stands.

@@ -113,13 +113,13 @@ def train(
     PeerLostError
         When XGBoost fails in a world of several: it never says whether another rank is gone.
     """
-    progress.phase("training")
     # It advises to give dropout without booster=dart, which here means none, as in XGBoost before 3.4.
     warnings.filterwarnings("ignore", r"(?s).*`booster=dart` is deprecated")
     restorable = _is_restorable(world, prepared, checkpoints)
     begun = checkpoints.newest() if restorable and checkpoints is not None else None
     booster = _first_booster(prepared, begun)
     history: list[Mapping[str, float]] = list(begun.history) if begun is not None else []
+    progress.phase("training", chosen.num_round, "rounds", done=len(history))
     stopping = EarlyStopping.of(chosen, prepared.scored, history)
     written, interrupted = None, False
     while not (interrupted or stopping.is_over or len(history) >= chosen.num_round):
@@ -134,7 +134,7 @@ def train(
         if world.rank == 0:
             scoring.print_line(iteration, history[-1])
         stopping.note(history[-1])
-        progress.advance(len(history), chosen.num_round, "rounds")
+        progress.advance(len(history))
         done = stopping.is_over or len(history) == chosen.num_round
         interrupted = not done and any_host_is_to_stop(world, progress)
         is_due = done or interrupted or (checkpoints is not None and checkpoints.is_due(len(history)))

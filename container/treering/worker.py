@@ -64,7 +64,7 @@ def _train(paths: Paths, config: JobConfig, progress: Progress) -> None:
     chosen = Hyperparameters.parse(config.hyperparameters)
     from treering.world import World  # noqa: PLC0415  # importing it starts MPI
 
-    world = World()
+    world = World(on_wait=progress.wait)
     log.info("the ring is formed: %d rank(s)", world.size)
     with _hidden("sklearn"):
         from treering import algorithm  # noqa: PLC0415  # imports XGBoost and Arrow

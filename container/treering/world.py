@@ -34,6 +34,7 @@ _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
 # part of the time waited so far, which keeps short waits short and lets long ones cost nothing.
 _PATIENCE = 0.1
 _LONGEST_PAUSE = 5e-3  # seconds: short beside any round, long enough to leave the core to others
+_NOTABLE = 1.0  # seconds of waiting that are worth a word: whoever hangs is none of those that wait
 
 
 class World:
@@ -41,9 +42,21 @@ class World:
 
     Every method but `leave` is collective: all ranks call it, in the same order. A lost peer raises
     `treering.errors.PeerLostError` at best; while it is silent, only the supervisor's clock helps.
+
+    Parameters
+    ----------
+    communicator
+        The ranks; by default all of the job.
+    on_wait
+        Called with True when this rank has waited for the others for a second, and with False when they have come.
     """
 
-    def __init__(self, communicator: MPI.Intracomm | None = None) -> None:
+    def __init__(
+        self,
+        communicator: MPI.Intracomm | None = None,
+        on_wait: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        self._on_wait = on_wait
         self._communicator = MPI.COMM_WORLD if communicator is None else communicator
         self.rank: int = self._communicator.Get_rank()
         self.size: int = self._communicator.Get_size()
@@ -128,8 +141,14 @@ class World:
         try:
             started = start(*arguments)
             requests = started if isinstance(started, list) else [started]
-            began = time.perf_counter()
+            began, told = time.perf_counter(), False
             while not MPI.Request.Testall(requests):
-                time.sleep(min(_LONGEST_PAUSE, _PATIENCE * (time.perf_counter() - began)))
+                waited = time.perf_counter() - began
+                if waited > _NOTABLE and not told:
+                    told = True
+                    self._on_wait(told)
+                time.sleep(min(_LONGEST_PAUSE, _PATIENCE * waited))
+            if told:
+                self._on_wait(False)
         except MPI.Exception as error:
             raise PeerLostError(f"MPI lost contact with another rank ({error.Get_error_string()})") from error

@@ -30,8 +30,8 @@ _SILENT = "silent|lost contact|ended without a word"
 _CRASHES = [
     _own("Python exception", "exception", "RuntimeError: the trainer is broken"),
     _own("exception without a text", "bare exception", "TimeoutError", SOME),
-    _own("`sys.exit(3)`", "sys.exit", "exit.* 3|SystemExit: 3"),
-    _own("`sys.exit()` in the middle", "sys.exit well", "SystemExit|exit", SOME),
+    _own("`sys.exit(3)`", "sys.exit", r"called sys\.exit\(3\)"),
+    _own("`sys.exit()` in the middle", "sys.exit well", r"called sys\.exit\(\)", SOME),
     _own("`os._exit(7)`", "os._exit", "exit code 7"),
     _own("`os._exit(0)` in the middle", "os._exit well", "exit code 0", SOME),
     _own("segmentation fault", "segmentation fault", "SIGSEGV", SOME),

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import docker_engine
 import pytest
-from docker_engine import REPOSITORY, docker, image, run_docker
+from docker_engine import REPOSITORY, docker, image, run_docker, with_scikit_learn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from docker_engine import Ended
 
-__all__ = ["docker", "image"]  # fixtures: pytest finds them here
+__all__ = ["docker", "image", "with_scikit_learn"]  # fixtures: pytest finds them here
 
 HERE = Path(__file__).resolve().parent
 ABALONE = REPOSITORY / "examples" / "abalone"
@@ -86,6 +86,23 @@ class Host:
         """``docker run`` with this tree, to the container's end."""
         mount = f"type=bind,source={self.tree},target=/opt/ml"
         return run_docker("run", "--rm", "--mount", mount, *options, self.image, *command)
+
+
+def run_hosts(trees: Mapping[str, Path], image: str, folder: Path) -> Ended:
+    """``docker compose up`` with one container a host on its own tree; all of them have to end well.
+
+    The compose file goes to `folder`.
+    """
+    common = {"image": image, "pull_policy": "never", "command": "train", "cpus": 1}
+    services = {name: common | {"volumes": [f"{tree}:/opt/ml"]} for name, tree in trees.items()}
+    file = folder / "compose.json"
+    file.write_text(json.dumps({"services": services}))
+    project = ("compose", "--file", str(file), "--project-name", f"treering-test-{uuid.uuid4().hex[:12]}")
+    ended = run_docker(*project, "--ansi", "never", "up", "--no-log-prefix", "--abort-on-container-exit")
+    left = run_docker(*project, "ps", "--all", "--format", "{{.Service}} {{.ExitCode}}")
+    run_docker(*project, "down")
+    assert sorted(left.log.splitlines()) == sorted(f"{name} 0" for name in trees), ended.log
+    return ended
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xgboost as xgb
 from drop_in_jobs import scores
+from image.conftest import run_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,29 +56,16 @@ def _lay_out(job: Job, tree: Path, hosts: list[str], index: int) -> None:
         (config / f"{name}.json").write_text(json.dumps(content))
 
 
-def _train(docker: Callable[..., Ended], image: str, job: Job, folder: Path, hosts: int) -> Ended:
+def _train(image: str, job: Job, folder: Path, hosts: int) -> Ended:
     """One container a host, each with its own tree below `folder`."""
     names = [f"algo-{number + 1}" for number in range(hosts)]
-    services = {}
     for index, name in enumerate(names):
         _lay_out(job, folder / name, names, index)
-        volumes = [f"{folder / name}:/opt/ml"]
-        services[name] = {"image": image, "pull_policy": "never", "command": "train", "volumes": volumes}
-    compose = folder / "compose.json"
-    compose.write_text(json.dumps({"services": services}))
-    project = f"drop-in-{hosts}-{folder.parent.name.replace('_', '-')}"
-    command = ("compose", "--file", str(compose), "--project-name", project)
-    ended = docker(*command, "--ansi", "never", "up", "--no-log-prefix", "--abort-on-container-exit")
-    left = docker(*command, "ps", "--all", "--format", "{{.Service}} {{.ExitCode}}")
-    docker(*command, "down")
-    assert sorted(left.log.splitlines()) == [f"{name} 0" for name in names], ended.log
-    return ended
+    return run_hosts({name: folder / name for name in names}, image, folder)
 
 
 @pytest.mark.parametrize("name", _EXAMPLES)
-def test_public_examples_run_unchanged(
-    docker: Callable[..., Ended], image: str, tmp_path: Path, name: str
-) -> None:
+def test_public_examples_run_unchanged(image: str, tmp_path: Path, name: str) -> None:
     """Same input, log lines that the platform reads, and on both numbers of hosts the same model."""
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     print(f"seed={seed}")
@@ -86,7 +74,7 @@ def test_public_examples_run_unchanged(
     models, rounds = [], int(job.hyperparameters["num_round"])
     for hosts in (1, 2):
         folder = tmp_path / str(hosts)
-        ended = _train(docker, image, job, folder, hosts)
+        ended = _train(image, job, folder, hosts)
         assert "Train matrix has " in ended.log
         assert "Validation matrix has " in ended.log
         for channel in ("train", "validation"):

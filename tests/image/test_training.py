@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import xgboost
+from image.conftest import run_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,28 +88,14 @@ def test_two_hosts(docker: Callable[..., Ended], image: str, host: Host, tmp_pat
     assert host.model.read_bytes() == (tmp_path / "model" / "xgboost-model").read_bytes()
 
 
-def test_three_hosts(docker: Callable[..., Ended], image: str, host: Host, tmp_path: Path) -> None:
+def test_three_hosts(image: str, host: Host, tmp_path: Path) -> None:
     """Three hosts with all files each, and an interface that does not exist, train what one host trains."""
     names = ["algo-1-x7", "algo-2-x7", "algo-10-x7"]
     trees = {name: type(host)(image, tmp_path / name) for name in names}
     for name, each in trees.items():
         resources = {"current_host": name, "hosts": sorted(names), "network_interface_name": "ethwe"}
         each.configure("resourceconfig", resources)
-    common = {"image": image, "pull_policy": "never", "command": "train", "cpus": 1}
-    services = {name: common | {"volumes": [f"{each.tree}:/opt/ml"]} for name, each in trees.items()}
-    compose = tmp_path / "compose.json"
-    compose.write_text(json.dumps({"services": services}))
-    project = (
-        "compose",
-        "--file",
-        str(compose),
-        "--project-name",
-        f"three-{tmp_path.name.replace('_', '-')}",
-    )
-    ended = docker(*project, "--ansi", "never", "up", "--abort-on-container-exit")
-    left = docker(*project, "ps", "--all", "--format", "{{.Service}} {{.ExitCode}}")
-    docker(*project, "down")
-    assert sorted(left.log.split()) == sorted([*names, "0", "0", "0"]), ended.log
+    ended = run_hosts({name: each.tree for name, each in trees.items()}, image, tmp_path)
     check_trained(ended, trees["algo-1-x7"].model, rounds=10)
     assert [list(trees[name].model.parent.iterdir()) for name in names[1:]] == [[], []]
     assert host.run("train").code == 0

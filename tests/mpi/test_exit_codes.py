@@ -27,9 +27,9 @@ _RANK = (
     [
         ("raise OSError", "algo-2: OSError: no message"),
         ("raise TimeoutError", "algo-2: TimeoutError: no message"),
-        ("raise SystemExit", "algo-2: SystemExit: "),
-        ("raise SystemExit(0)", "algo-2: SystemExit: 0"),
-        ("sys.exit(3)", "algo-2: SystemExit: 3"),
+        ("raise SystemExit", "algo-2: something in its rank called sys.exit() before"),
+        ("raise SystemExit(0)", "algo-2: something in its rank called sys.exit(0) before"),
+        ("sys.exit(3)", "algo-2: something in its rank called sys.exit(3) before"),
         ("raise KeyboardInterrupt", "algo-2: KeyboardInterrupt: "),
         ("raise GeneratorExit", "algo-2: GeneratorExit: "),
         ("raise Odd", "algo-2: Odd: its message could not be read"),

@@ -1,6 +1,7 @@
 """Whole jobs, killed at random moments and started again on other hosts: the uninterrupted model, byte for byte.
 
-``RESUME_KILLS=20`` in the environment kills each chain of jobs so many times; a few are enough every day.
+``RESUME_KILLS`` in the environment says how often each chain of jobs is killed: a few times are enough every day,
+``make test-resume`` does it twenty times.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _KILLS = int(os.environ.get("RESUME_KILLS", "2"))
 _ROUNDS = 120
-_DEADLINE = 90.0  # seconds for any single step
+_CHAIN = 60 * max(2, _KILLS)  # rounds of a job that is killed so often: some pass until a kill takes effect
+_DEADLINE = 90.0 + 10.0 * _KILLS  # seconds for any single step
 
 
 @pytest.fixture
@@ -105,10 +107,17 @@ class Jobs:
             "subsample": 0.6,
             "colsample_bynode": 0.6,
             "checkpoint_interval": 1,
-            "early_stopping_rounds": _ROUNDS,
+            "early_stopping_rounds": _CHAIN,
+            "num_round": _CHAIN,
         },
-        {"objective": "multi:softprob", "num_class": 3, "colsample_bytree": 0.6, "checkpoint_interval": 7},
-        {"booster": "dart", "rate_drop": 0.2, "num_round": 60, "checkpoint_interval": 3},
+        {
+            "objective": "multi:softprob",
+            "num_class": 3,
+            "colsample_bytree": 0.6,
+            "checkpoint_interval": 7,
+            "num_round": _CHAIN,
+        },
+        {"booster": "dart", "rate_drop": 0.2, "num_round": _CHAIN // 2, "checkpoint_interval": 3},
     ],
     ids=["sampling", "softprob", "dart"],
 )

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -233,6 +235,35 @@ def test_a_script_without_a_model_is_told_once(scripts: Scripts) -> None:
     assert "without a model" not in ended.log_of("algo-2")
 
 
+def test_a_shell_script_without_a_model_is_told(scripts: Scripts) -> None:
+    """As of any other script."""
+    scripts.write("echo nothing to keep\n", "train.sh")
+    ended = scripts.run(program="train.sh")
+    assert ended.code == 0, ended.log
+    assert ended.log.count("the script ended without a model: ") == 1
+    assert "without a model" not in ended.log_of("algo-2")
+    assert ended.log.endswith("\nmodel: none\n")
+
+
+def test_what_the_first_host_still_writes_is_not_held_against_others(scripts: Scripts) -> None:
+    """In local mode a host that is through sees the model folder of one that is not: no reason for a warning."""
+    text = (
+        "import atexit, os, pathlib, time\nfrom mpi4py import MPI\ncomm = MPI.COMM_WORLD\n"
+        "if comm.rank == 0:\n"
+        "    folder = pathlib.Path(os.environ['SM_MODEL_DIR'])\n"
+        "    (folder / 'first').write_text('x')\n"
+        "    comm.send(None, 1)\n    comm.recv(source=1)\n"
+        "    time.sleep(0.5)  # for a host that looks too early\n"
+        "    (folder / 'second').write_text('x')\n"
+        "else:\n"
+        "    comm.recv(source=0)\n    atexit.register(comm.send, None, 0)\n"
+    )
+    ended = scripts.run(text)
+    assert ended.code == 0, ended.log
+    assert "SageMaker puts" not in ended.log
+    assert ended.log.endswith("/model, without a file called xgboost-model\n")
+
+
 def test_threads_and_exit_handlers_come_to_their_end(scripts: Scripts) -> None:
     """As after any Python program, although a rank leaves hard; `sys.exit(0)` is a good end."""
     text = (
@@ -258,6 +289,24 @@ def test_processes_of_a_script_are_no_ranks(scripts: Scripts) -> None:
     )
     ended = scripts.run(text)
     assert ended.code == 0, ended.log
+
+
+def test_a_script_that_is_started_by_hand_is_alone(tmp_path: Path) -> None:
+    """A world of one rank, without a supervisor; only rows need a job, and that is said."""
+    text = (
+        "import treering\nprint(treering.world().size, treering.allreduce([3, 4]))\ntreering.load('train')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        env=os.environ | {"SAGEMAKER_BASE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stdout == "1 [3 4]\n"
+    assert "UserError: there is no job here, and so no channel (" in done.stderr.splitlines()[-1]
 
 
 # --- how it is named ---

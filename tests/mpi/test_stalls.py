@@ -30,9 +30,9 @@ def test_the_rank_that_did_not_arrive_is_named(ring: Ring, culprit: int) -> None
     text = (
         _PROGRESS
         + MEET
-        + "progress.phase('loading'); progress.phase('training')\n"
+        + "progress.phase('loading'); progress.phase('training', 5, 'rounds')\n"
         + "for done in range(5):\n"
-        + "    progress.advance(done, 5, 'rounds')\n"
+        + "    progress.advance(done)\n"
         + f"    if done == 3 and world.rank == {culprit}: time.sleep(1000)\n"
         + "    if done < 4: continue\n"
         + "    world.barrier()"
@@ -46,6 +46,27 @@ def test_the_rank_that_did_not_arrive_is_named(ring: Ring, culprit: int) -> None
     assert "it is in training, 3 of 5 rounds; " in line
     for other in {0, 1, 2} - {culprit}:
         assert f"rank {other} (algo-{other + 1}, in training, 4 of 5 rounds)" in line
+
+
+@pytest.mark.parametrize("culprit", [0, 2])
+def test_of_ranks_that_came_equally_far_the_one_that_the_others_wait_for_is_named(
+    ring: Ring, culprit: int
+) -> None:
+    """All have reported the same place; one sleeps in it, and the others are already where ranks meet."""
+    text = (
+        _PROGRESS
+        + "from treering.world import World; world = World(on_wait=progress.wait); world.barrier()\n"
+        + "progress.phase('training')\n"
+        + "progress.advance(3, 5, 'rounds')\n"
+        + f"if world.rank == {culprit}: time.sleep(1000)\n"
+        + "world.barrier()"
+    )
+    ring.start(3, program(text), _QUICK | {"TREERING_STALL_TIMEOUT": "4"})
+    assert set(ring.wait().values()) == {1}, ring.logs()
+    line = _first_lines(ring).pop()
+    assert line.startswith(f"algo-{culprit + 1}: rank {culprit} (pid "), line
+    others = " and ".join(f"rank {rank} (algo-{rank + 1})" for rank in range(3) if rank != culprit)
+    assert f"it is in training, 3 of 5 rounds; {others} wait for it. See" in line
 
 
 def test_a_job_that_hangs_before_any_report_is_ended(ring: Ring) -> None:

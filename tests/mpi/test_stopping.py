@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from rank_programs import MEET, PATIENT, program, rank_pid, until
+from rank_programs import FOREVER, MEET, PATIENT, program, rank_pid, until
 
 if TYPE_CHECKING:
     from conftest import Ring
@@ -18,10 +18,10 @@ _TRAINER = (
     "from treering.worker import run_rank\n"
     "def train(paths, config, progress):\n"
     f"    {MEET}\n"
-    "    progress.phase('PHASE')\n"
+    "    progress.phase('PHASE', 100_000, 'rounds')\n"
     "    for done in range(1, 100_000):\n"
     "        time.sleep(0.01)\n"
-    "        progress.advance(done, 100_000, 'rounds')\n"
+    "        progress.advance(done)\n"
     "        pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'], 'ready').write_text(str(os.getpid()))\n"
     "        if world.allreduce(np.array([progress.stop_requested()], np.int64), 'max')[0]:\n"
     "            WHEN_STOPPED\n"
@@ -80,6 +80,43 @@ def test_before_training_the_end_comes_at_once(ring: Ring) -> None:
     for host in ring.hosts.values():
         assert host.failure == "algo-2: the job was stopped: algo-2 received SIGTERM\n"
         assert not (host.base / "asked").exists()
+
+
+def test_a_host_that_is_stopped_before_it_has_joined_tells_the_others(ring: Ring) -> None:
+    """They end as soon as it joins, and do not wait for it as for one that never comes."""
+    names, command = ["algo-1", "algo-2"], program(MEET + FOREVER)
+    first = ring.start_host("algo-1", names, command)
+    until(lambda: "host 1 of 2" in first.log, "the first host is up")
+    psutil.Process(first.process.pid).suspend()
+    second = ring.start_host("algo-2", names, command)
+    until(lambda: "host 2 of 2" in second.log, "the second host is up")
+    second.process.send_signal(signal.SIGTERM)
+    psutil.Process(first.process.pid).resume()
+    assert set(ring.wait().values()) == {1}, ring.logs()
+    for host in ring.hosts.values():
+        assert host.failure == "algo-2: the job was stopped: algo-2 received SIGTERM\n"
+
+
+def test_a_first_host_that_is_stopped_early_tells_those_that_come(ring: Ring) -> None:
+    """Whoever is on the way meets it for a few seconds more, and learns why the job has ended."""
+    names, command = ["algo-1", "algo-2"], program(MEET + FOREVER)
+    second = ring.start_host("algo-2", names, command)
+    until(lambda: "host 2 of 2" in second.log, "the second host is up")
+    first = ring.start_host("algo-1", names, command)
+    until(lambda: "host 1 of 2" in first.log, "the first host is up")
+    first.process.send_signal(signal.SIGTERM)
+    assert set(ring.wait().values()) == {1}, ring.logs()
+    for host in ring.hosts.values():
+        assert host.failure == "algo-1: the job was stopped: algo-1 received SIGTERM\n"
+
+
+def test_a_host_that_is_stopped_alone_ends(ring: Ring) -> None:
+    """Nobody is there to be told: it says so for itself, long before `rendezvous_timeout`."""
+    alone = ring.start_host("algo-2", ["algo-1", "algo-2"], program(MEET + FOREVER))
+    until(lambda: "host 2 of 2" in alone.log, "it is up")
+    alone.process.send_signal(signal.SIGTERM)
+    assert ring.wait() == {"algo-2": 1}
+    assert alone.failure == "algo-2: the job was stopped: algo-2 received SIGTERM\n"
 
 
 def test_a_round_that_does_not_end_is_ended(ring: Ring) -> None:

@@ -213,6 +213,20 @@ def test_a_stopped_ensemble_saves_what_there_is(tmp_path: Path, random: np.rando
     assert float(lines[-1][3]) == pytest.approx(jobs.rmse(booster), abs=2e-5)
 
 
+@pytest.mark.parametrize("strategy", _STRATEGIES)
+def test_a_rank_that_dies_alone_ends_the_job_everywhere(
+    tmp_path: Path, random: np.random.Generator, strategy: str
+) -> None:
+    """Under the same supervision, although nobody was talking to it."""
+    jobs = Jobs(tmp_path, random)
+    process = jobs.start(3, strategy=strategy, num_round=1_000_000, eval_metric="mae")
+    _until_printed(jobs, process, f"strategy={strategy} averages")
+    _signal(tmp_path / "out" / "hosts" / "algo-2", "treering.worker", signal.SIGKILL)
+    assert process.wait(_DEADLINE) == 1, jobs.printed
+    assert re.match(r"algo-2: rank 1 \(pid \d+\) was killed by SIGKILL without a word", jobs.failure)
+    assert not (tmp_path / "out" / "model" / "xgboost-model").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -248,13 +262,18 @@ def _until_printed(jobs: Jobs, process: subprocess.Popen[str], text: str) -> Non
 
 def _stop(folder: Path) -> None:
     """Send SIGTERM to one host's supervisor."""
+    _signal(folder, "train", signal.SIGTERM)
+
+
+def _signal(folder: Path, program: str, number: signal.Signals) -> None:
+    """Send a signal to one process of a host below `folder`, by the last word of its command."""
     for process in psutil.process_iter():
         with process.oneshot():
             try:
                 base = process.environ().get("SAGEMAKER_BASE_DIR", "")
-                if base.startswith(str(folder)) and process.cmdline()[-1:] == ["train"]:
-                    process.send_signal(signal.SIGTERM)
+                if base.startswith(str(folder)) and process.cmdline()[-1:] == [program]:
+                    process.send_signal(number)
                     return
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
-    raise AssertionError("no supervisor runs")
+    raise AssertionError(f"no {program} runs")

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 import docker_engine
 import pytest
-from docker_engine import REPOSITORY, docker, image, run_docker
+from docker_engine import REPOSITORY, docker, image, run_docker, with_scikit_learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
-__all__ = ["docker", "image"]  # fixtures: pytest finds them here
+__all__ = ["docker", "image", "with_scikit_learn"]  # fixtures: pytest finds them here
 
 HERE = Path(__file__).resolve().parent
 ABALONE = REPOSITORY / "examples" / "abalone"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from docker_engine import REPOSITORY
 from sdk.conftest import ABALONE
+from sklearn.datasets import load_svmlight_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,16 +22,19 @@ from mpi4py import MPI
 print("sum of ranks:", MPI.COMM_WORLD.allreduce(MPI.COMM_WORLD.Get_rank()), flush=True)
 """
 PLAIN = """\
-import argparse, os, pathlib, pickle
-import numpy as np
+import argparse, os, pickle
+from sklearn.datasets import load_svmlight_file
+from sklearn.ensemble import HistGradientBoostingRegressor
 parser = argparse.ArgumentParser()
 parser.add_argument("--max_depth", type=int)
 parser.add_argument("--eta", type=float)
 options = parser.parse_args()
-lines = pathlib.Path(os.environ["SM_CHANNEL_TRAINING"], "abalone.train_0").read_text().splitlines()
-mean = np.mean([float(line.split()[0]) for line in lines])
+file = os.path.join(os.environ["SM_CHANNEL_TRAINING"], "abalone.train_0")
+features, label = load_svmlight_file(file, n_features=9, zero_based=True)
+model = HistGradientBoostingRegressor(max_depth=options.max_depth, learning_rate=options.eta)
+model.fit(features.toarray(), label)
 with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.pickle"), "wb") as file:
-    pickle.dump((os.environ["SM_CURRENT_HOST"], float(mean), options.max_depth, options.eta), file)
+    pickle.dump((os.environ["SM_CURRENT_HOST"], model), file)
 """
 
 
@@ -60,16 +64,20 @@ def test_mpi4py_by_itself(client: Client, tmp_path: Path) -> None:
     assert ended.log.count("sum of ranks: 3") == 3
 
 
-def test_plain_script(client: Client, tmp_path: Path) -> None:
-    """Every host runs it, and the first one's file is the result."""
+def test_plain_scikit_learn(client: Client, with_scikit_learn: str, tmp_path: Path) -> None:
+    """Every host runs it, in an image that has what it needs, and the first one's file is the result."""
+    client.image = with_scikit_learn
     (tmp_path / "train.py").write_text(PLAIN)
     ended = client.run(2, CHANNELS, {"max_depth": 5, "eta": 0.2}, code=tmp_path)
     assert ended.code == 0, ended.log
     assert list(ended.results) == ["model.pickle"]
-    host, mean, depth, eta = pickle.loads(ended.results["model.pickle"])  # noqa: S301  # this test's own script wrote it
+    host, model = pickle.loads(ended.results["model.pickle"])  # noqa: S301  # this test's own script wrote it
     assert host.startswith("algo-1")
-    assert 5 < mean < 15
-    assert (depth, eta) == (5, 0.2)
+    assert (model.max_depth, model.learning_rate) == (5, 0.2)
+    features, label = load_svmlight_file(
+        str(CHANNELS["training"] / "abalone.train_0"), n_features=9, zero_based=True
+    )
+    assert model.score(features.toarray(), label) > 0.5
     assert ended.log.count("wrote model.pickle as well: only what rank 0 writes is kept") == 1
 
 

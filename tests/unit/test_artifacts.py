@@ -118,7 +118,8 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     script = f'{mount}; exec "$@"'
     command = [*enter, script, "sh", sys.executable, "-c", _TWO_WRITES, str(tmp_path), "0"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    expected = f"cannot write {tmp_path}/model: No space left on device\nold ['model']\n"
+    told = f"cannot write {tmp_path}/model: No space left on device; give the job a larger volume"
+    expected = f"{told}\nold ['model']\n"
     assert done.stdout == expected, done.stderr
 
 
@@ -130,7 +131,9 @@ def test_a_folder_that_refuses_is_told(
     folder.mkdir()
     with refused(folder), pytest.raises(PlatformError) as raised:
         artifacts.write(folder / "xgboost-model", b"content")
-    assert str(raised.value) == f"cannot write {folder}/xgboost-model: Permission denied"
+    assert str(raised.value) == (
+        f"cannot write {folder}/xgboost-model: Permission denied; let uid {os.getuid()} write to the folder"
+    )
     assert _names(folder) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -171,8 +172,10 @@ def test_an_unwritable_folder_is_told_before_any_work(
     with refused(folder.path), pytest.raises(PlatformError) as raised:
         folder.prepare()
     said = str(raised.value)
-    assert said.startswith(f"no checkpoints can be kept: cannot write {folder.path}/")
-    assert "Permission denied; LocalPath in checkpointconfig.json has to be a folder" in said
+    assert said.startswith(
+        f"no checkpoints can be kept in the LocalPath of checkpointconfig.json: cannot write {folder.path}/"
+    )
+    assert said.endswith(f"Permission denied; let uid {os.getuid()} write to the folder")
 
 
 _FILL = """
@@ -228,10 +231,13 @@ def test_a_full_disk_is_told_and_keeps_the_others(tmp_path: Path) -> None:
     command = [*enter, f'{mount}; exec "$@"', "sh", sys.executable, "-c", _FILL, str(tmp_path), "0"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     told, _, newest, at_start = done.stdout.splitlines()
-    assert told == f"cannot write {tmp_path}/treering-state.4: No space left on device", done.stderr
+    expected = (
+        f"cannot write {tmp_path}/treering-state.4: No space left on device; give the job a larger volume"
+    )
+    assert told == expected, done.stderr
     assert newest == "3"
-    assert at_start.startswith("no checkpoints can be kept: ")
-    assert "No space left on device; LocalPath in" in at_start
+    assert at_start.startswith("no checkpoints can be kept in the LocalPath of checkpointconfig.json: ")
+    assert at_start.endswith("No space left on device; give the job a larger volume")
 
 
 def _configured(base: Path, text: str) -> Paths:

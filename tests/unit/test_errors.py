@@ -63,7 +63,9 @@ def test_an_exception_becomes_a_failure(
 
 def test_ends_of_the_process_are_failures_too() -> None:
     """Whatever ends a rank has a headline, an interrupt and an exit included."""
-    assert Failure.of(SystemExit(3), "algo-1").headline == "algo-1: SystemExit: 3"
+    assert Failure.of(SystemExit(3), "algo-1").headline == (
+        "algo-1: something in its rank called sys.exit(3) before the work was done; see below where"
+    )
     assert Failure.of(KeyboardInterrupt(), "algo-1").headline == "algo-1: KeyboardInterrupt: no message"
     assert Failure.of(OSError(), "algo-1").headline == "algo-1: OSError: no message"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -68,6 +69,26 @@ def test_lines_leave_at_once() -> None:
     """A process that is killed has said what it logged before."""
     program = "import os; logs.to_stdout('algo-1'); logging.info('last words'); os._exit(0)"
     assert "last words" in _run(program).stdout
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_printed_lines_are_whole_and_leave_at_once(name: str, unbuffered: str) -> None:
+    """Each is one write, so that lines of two ranks on one pipe do not mix, and none waits for another."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # it keeps writes apart
+    ours.settimeout(60)
+    program = f"logs.to_stdout('algo-1'); print('a', 1, [2], file=sys.{name}); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _START + program],
+        stdin=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=theirs.fileno() if name == "stdout" else None,
+        stderr=theirs.fileno() if name == "stderr" else None,
+    )
+    theirs.close()
+    with ours:
+        assert ours.recv(1000) == b"a 1 [2]\n"
+        process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])

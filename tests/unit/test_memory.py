@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from treering.memory import MemoryWatch
+from treering.memory import LIMIT_VARIABLE, MemoryWatch, Room, room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,11 @@ class _Machine:
                 max=f"{limit or 'max'}\n",
                 peak=f"{peak}\n",
             )
+
+    def room(self, **environ: str) -> Room:
+        """Asked by the process itself."""
+        (self.root / "proc" / "self").symlink_to(self.root / "proc" / str(_PID))
+        return room(environ, self.root / "proc", self.root / "cgroup")
 
     def watch(self) -> MemoryWatch:
         return MemoryWatch(_PID, self.root / "proc", self.root / "cgroup")
@@ -190,3 +195,39 @@ def test_where_nothing_can_be_read_nothing_is_told(tmp_path: Path) -> None:
 def test_the_files_of_this_machine_are_understood() -> None:
     """Whatever there is, this process was not killed for memory."""
     assert MemoryWatch(os.getpid()).ran_out() is None
+
+
+@_VERSIONS
+@_PLACES
+def test_room_is_what_the_limit_leaves(tmp_path: Path, version: int, path: str, seen_as: str) -> None:
+    """The limit less what is used, without files that were read, which the kernel drops when it has to."""
+    machine = _Machine(tmp_path, version, path, seen_as)
+    machine.account(0, 0, _GIB, 3 * _GIB // 4)
+    if version == 1:
+        machine.write(stat=f"hierarchical_memory_limit {_GIB}\ntotal_inactive_file {_GIB // 4}\n")
+        machine.write(usage_in_bytes=f"{3 * _GIB // 4}\n")
+    else:
+        machine.write(current=f"{3 * _GIB // 4}\n", stat=f"anon {_GIB // 2}\ninactive_file {_GIB // 4}\n")
+    assert machine.room() == Room(_GIB // 2, "this container's limit is 1.0 GiB")
+
+
+@_VERSIONS
+def test_without_a_limit_the_machine_is_one(tmp_path: Path, version: int) -> None:
+    """What is free there; ranks of a host share it."""
+    machine = _Machine(tmp_path, version)
+    machine.account(0, 0, None, 0)
+    found = machine.room()
+    assert 0 < found.size <= psutil.virtual_memory().total
+    assert found.why.startswith("the machine has ")
+    assert found.shared(2).size == found.size // 2
+
+
+def test_several_hosts_of_one_machine_have_their_parts(tmp_path: Path) -> None:
+    """What the environment gives a host, less what this process has taken of it; what is no number gives nothing."""
+    machine = _Machine(tmp_path, 2)
+    machine.account(0, 0, None, 0)
+    used = psutil.Process().memory_info().rss
+    found = machine.room(**{LIMIT_VARIABLE: str((used + 2**24) / 2**20)})
+    assert 0 < found.size < 2**26
+    assert found.why.startswith("this host's part is ")
+    assert room({LIMIT_VARIABLE: "much"}).why != found.why

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _COUNTS = st.integers(0, 2**62)
-_POSITIONS = st.builds(Position, _COUNTS, st.text(), _COUNTS, st.none() | _COUNTS, st.text())
+_POSITIONS = st.builds(Position, _COUNTS, st.text(), _COUNTS, st.none() | _COUNTS, st.text(), _COUNTS)
 
 
 @contextlib.contextmanager
@@ -55,8 +55,8 @@ def _next(ours: socket.socket) -> Position:
 def test_without_a_supervisor_nobody_is_told() -> None:
     """Work that was started by hand, or by a test, runs as ever and is never asked to stop."""
     progress = Progress()
-    progress.phase("training")
-    progress.advance(1, 10, "rounds")
+    progress.phase("training", 10, "rounds")
+    progress.advance(1)
     progress.stopped("nothing", saved_model=False)
     assert not progress.stop_requested()
 
@@ -69,12 +69,19 @@ def test_a_phase_is_told_at_once(line: tuple[socket.socket, Progress]) -> None:
         assert _next(ours) == Position(step, name)
 
 
+def test_what_was_done_before_is_told_with_the_phase(line: tuple[socket.socket, Progress]) -> None:
+    """A training that goes on from a checkpoint begins at its rounds, of the same total."""
+    ours, progress = line
+    progress.phase("training", 100, "rounds", done=40)
+    assert _next(ours) == Position(1, "training", 40, 100, "rounds")
+
+
 def test_the_newest_position_is_told_though_the_work_hangs(line: tuple[socket.socket, Progress]) -> None:
     """Calls without a pause are few messages; the last one arrives without any further call."""
     ours, progress = line
-    progress.phase("training")
+    progress.phase("training", 100_000, "rounds")
     for done in range(100_001):
-        progress.advance(done, 100_000, "rounds")
+        progress.advance(done)
     told = [_next(ours)]
     while told[-1].done < 100_000:
         told.append(_next(ours))
@@ -141,10 +148,12 @@ def test_who_is_behind_comes_first() -> None:
         Position(1, "loading", 10, 100),
         Position(1, "loading", 2, 10),
         Position(1, "loading", 10, 10),
-        Position(2, "training", 0, 10),
+        Position(2, "training", 0, 20),
+        Position(2, "training", 1, 10),
     ]
     assert all(one.order < other.order for one, other in itertools.pairwise(expected))
     assert Position(1, "loading", 3, 3).order == Position(1, "loading", 7, 7).order
+    assert Position(1, "loading", 0, 0).order == Position(1, "loading", 7, 7).order, "nothing to do is done"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +162,12 @@ def test_who_is_behind_comes_first() -> None:
         (Position(1, "cuts"), "cuts"),
         (Position(4, "training", 12, 100, "rounds"), "training, 12 of 100 rounds"),
         (Position(4, "training", 0, 100, "rounds"), "training, 0 of 100 rounds"),
-        (Position(1, "loading", 1_500_000, None, "rows"), "loading, 1,500,000 rows"),
+        (
+            Position(1, "loading train", 1_500_000, 1_234_560_000, "bytes", 12_345),
+            "loading train, 1.5 of 1,234.6 MB, 12,345 rows",
+        ),
+        (Position(1, "loading train", 1_500_000, None, "bytes"), "loading train, 1.5 MB"),
+        (Position(1, "the script", 1500, None, "calls"), "the script, 1,500 calls"),
         (Position(1, "loading", 3), "loading, 3"),
     ],
 )

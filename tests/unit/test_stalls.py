@@ -56,10 +56,7 @@ def test_an_earlier_phase_is_further_behind_than_any_count() -> None:
     found = stalls.find({"algo-1": [_rank(0, 0)], "algo-2": [loading]}, _TIMEOUT)
     assert found is not None
     assert found.host == "algo-2"
-    assert (
-        "it is in loading, 1,000,000,000 bytes; rank 0 (algo-1, in training, 0 of 100 rounds) is"
-        in found.sentence
-    )
+    assert "it is in loading, 1,000.0 MB; rank 0 (algo-1, in training, 0 of 100 rounds) is" in found.sentence
 
 
 def test_of_equals_the_one_that_waits_for_a_disk_is_named() -> None:
@@ -72,6 +69,19 @@ def test_of_equals_the_one_that_waits_for_a_disk_is_named() -> None:
         "waiting for a disk or a network drive, and so are rank 0 (algo-1) and rank 2 (algo-3). "
         in found.sentence
     )
+
+
+def test_of_equals_who_waits_for_the_others_is_not_to_blame() -> None:
+    """The one that did not come to where the others wait for it is named; when all wait, any of them may be."""
+    waits = dataclasses.replace(_STILL.position, waits=True)
+    first, third = (dataclasses.replace(_STILL, rank=rank, position=waits) for rank in (0, 2))
+    found = stalls.find({"algo-1": [first], "algo-2": [_rank(1)], "algo-3": [third]}, _TIMEOUT)
+    assert found is not None
+    assert found.host == "algo-2"
+    assert "12 of 100 rounds; rank 0 (algo-1) and rank 2 (algo-3) wait for it. See the last" in found.sentence
+    found = stalls.find({"algo-1": [first], "algo-3": [third]}, _TIMEOUT)
+    assert found is not None
+    assert found.host == "algo-1"
 
 
 def test_many_ranks_are_not_listed_one_by_one() -> None:

@@ -98,6 +98,8 @@ class Batch:
         lower one; or None.
     base_margin
         float32, shape (rows,) or for several outputs (rows, outputs); or None.
+    source_bytes
+        Bytes of the file that were read for these rows, as they lie on disk.
     """
 
     features: NDArray[np.float32] | csr_array
@@ -106,6 +108,7 @@ class Batch:
     group: NDArray[np.int64] | None = None
     label_upper: NDArray[np.float32] | None = None
     base_margin: NDArray[np.float32] | None = None
+    source_bytes: int = 0
 
     @property
     def rows(self) -> int:

@@ -166,7 +166,7 @@ class CsvReader:
                     block.file.name,
                     block.start,
                 )
-        return table.to_batch(layout.parts)
+        return dataclasses.replace(table.to_batch(layout.parts), source_bytes=block.source_bytes)
 
 
 def _parse(data: bytes, layout: Layout, *, threads: bool = False) -> Table | None:

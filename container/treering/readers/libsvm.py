@@ -141,7 +141,7 @@ class LibsvmReader:
                     block.file.name,
                     block.start,
                 )
-        return batch
+        return dataclasses.replace(batch, source_bytes=block.source_bytes)
 
 
 def _form_of(file: File) -> _Form:

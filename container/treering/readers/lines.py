@@ -16,7 +16,7 @@ from treering.readers.batch import Span
 from treering.readers.compression import ENDLESS, opened_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from treering.readers.batch import File
     from treering.readers.compression import Text
@@ -53,11 +53,14 @@ class Block:
         Offset of the first byte in the file.
     data
         The bytes.
+    source_bytes
+        What was read of the file for them, as it lies on disk.
     """
 
     file: File
     start: int
     data: bytes
+    source_bytes: int = 0
 
     def place(self, line: int) -> str:
         """For messages: the file and the line, of which `line` (from 0) is counted within the block."""
@@ -67,16 +70,18 @@ class Block:
 def chunks(file: File, start: int, stop: int, size: int) -> Iterator[bytes]:
     """Yield the bytes ``[start, stop)`` of the text in pieces of `size`; `stop` may be ENDLESS."""
     with opened_text(file) as text:
-        yield from _chunks(text, file, start, stop, size)
+        text.seek(start)
+        yield from _chunks(text, Span(file, start, stop), size)
 
 
-def _chunks(text: Text, file: File, start: int, stop: int, size: int) -> Iterator[bytes]:
-    text.seek(start)
-    while start < stop and (chunk := text.read(min(size, stop - start))):
+def _chunks(text: Text, span: Span, size: int) -> Iterator[bytes]:
+    """The bytes of `span` from where `text` is."""
+    start = span.start
+    while start < span.stop and (chunk := text.read(min(size, span.stop - start))):
         start += len(chunk)
         yield chunk
-    if start < stop != ENDLESS:
-        raise UserError(f"{file.name} became shorter while the job was reading it: start the job again")
+    if start < span.stop != ENDLESS:
+        raise UserError(f"{span.file.name} became shorter while the job was reading it: start the job again")
 
 
 def count(file: File, start: int, stop: int, what: bytes) -> int:
@@ -172,8 +177,7 @@ def look(file: File, *, quoted: bool) -> Look:
     start = 0
     with opened_text(file) as text:
         whole = Span(file, 0, ENDLESS if text.compressed else file.size)
-        parts = _chunks(text, file, 0, whole.stop, HEAD)
-        for block in _blocks(whole, parts, quoted=quoted, longest=LONGEST_ROW):
+        for block in _blocks(whole, text, HEAD, quoted=quoted, longest=LONGEST_ROW):
             mark = len(BOM) if block.start == 0 and block.data.startswith(BOM) else 0
             start += mark
             blank = _BLANK_LINES.match(block.data, mark).end()  # type: ignore[union-attr]  # it matches nothing as well
@@ -225,16 +229,20 @@ def blocks(span: Span, size: int, *, quoted: bool, longest: int = LONGEST_ROW) -
     UserError
         No row ends within `longest` bytes.
     """
-    yield from _blocks(span, chunks(span.file, span.start, span.stop, size), quoted=quoted, longest=longest)
+    with opened_text(span.file) as text:
+        yield from _blocks(span, text, size, quoted=quoted, longest=longest)
 
 
-def _blocks(span: Span, parts: Iterable[bytes], *, quoted: bool, longest: int) -> Iterator[Block]:
+def _blocks(span: Span, text: Text, size: int, *, quoted: bool, longest: int) -> Iterator[Block]:
     start, rest = span.start, b""
-    for part in parts:
+    text.seek(start)
+    told = 0 if text.compressed else start
+    for part in _chunks(text, span, size):
         data = rest + part
         end = len(data) if start + len(data) == span.stop else _rows_end(data, quoted=quoted)
         if end:
-            yield Block(span.file, start, data[:end])
+            yield Block(span.file, start, data[:end], text.consumed - told)
+            told = text.consumed
         elif len(data) > longest:
             raise UserError(
                 f"{Block(span.file, start, b'').place(0)}: this row has no end within {longest:,} bytes; look "
@@ -242,7 +250,7 @@ def _blocks(span: Span, parts: Iterable[bytes], *, quoted: bool, longest: int) -
             )
         start, rest = start + end, data[end:]
     if rest:  # the last row of a text whose length was not known
-        yield Block(span.file, start, rest)
+        yield Block(span.file, start, rest, text.consumed - told)
 
 
 def _rows_end(data: bytes, *, quoted: bool) -> int:

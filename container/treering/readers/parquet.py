@@ -207,6 +207,7 @@ class ParquetReader:
             group,
             upper,
             np.column_stack(margins) if len(margins) > 1 else next(iter(margins), None),
+            _share(span, layout.edges[-1]),
         )
 
     def _codes(self, values: pa.Array, number: int, where: str) -> NDArray[np.float32]:
@@ -224,6 +225,11 @@ class ParquetReader:
                 name,
             )
         return arrow_values.to_float32(values)
+
+
+def _share(span: Span, rows: int) -> int:
+    """The bytes of a file of so many rows that are a span's; those of all spans add up to its size."""
+    return span.file.size * span.stop // rows - span.file.size * span.start // rows
 
 
 def _snap(target: int, edges: tuple[int, ...], tolerance: float) -> int:

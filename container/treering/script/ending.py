@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 def tell(world: World, host: str, paths: Paths, model: Path) -> None:
     """Warn, once a job, of a model that is missing, or that other ranks than the first wrote as well; collective.
 
+    Nothing is looked at before all ranks are through: one that shares a folder with another host would see a part.
+
     Parameters
     ----------
     world, host
@@ -33,17 +35,13 @@ def tell(world: World, host: str, paths: Paths, model: Path) -> None:
     model
         Where this rank was to write models: elsewhere than the job's, but for rank 0.
     """
+    world.barrier()
     aside = [name for name, _, _ in _files(model)] if world.rank else []
     everybody = world.allgather([host, _files(paths.model), aside])
     if world.rank:
         return
     first, whole = everybody[0][:2]
-    if not whole:
-        log.warning(
-            "the script ended without a model: %s is empty; treering.save(model) writes it to %s",
-            paths.model,
-            paths.model / artifacts.MODEL_NAME,
-        )
+    tell_no_model(paths)
     for rank, (_, _, names) in enumerate(everybody):
         if names:
             log.warning(
@@ -62,6 +60,16 @@ def tell(world: World, host: str, paths: Paths, model: Path) -> None:
             paths.model,
             where,
             _named([name for name, _, _ in found]),
+        )
+
+
+def tell_no_model(paths: Paths) -> None:
+    """Warn of a model folder without files; to be asked once a job, on rank 0."""
+    if not _files(paths.model):
+        log.warning(
+            "the script ended without a model: %s is empty; treering.save(model) on rank 0 writes %s there",
+            paths.model,
+            artifacts.MODEL_NAME,
         )
 
 

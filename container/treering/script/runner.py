@@ -24,7 +24,7 @@ from treering.errors import PlatformError, ScriptError, UserError
 from treering.processes import describe_exit
 from treering.progress import SCRIPT
 from treering.report import STATUS_VARIABLE
-from treering.script import environment, failures, program, source
+from treering.script import ending, environment, failures, program, source
 from treering.script.program import SCRATCH_VARIABLE
 
 if TYPE_CHECKING:
@@ -115,7 +115,6 @@ def _run_python(run: _Run, paths: Paths, config: JobConfig, progress: Progress) 
             raise told from error
         raise UserError(f"{run.program.entry} is no Python script: {error}") from error
     from treering import session  # noqa: PLC0415  # it starts MPI
-    from treering.script import ending  # noqa: PLC0415  # as above
 
     current = session.begin(paths, config, progress)
     log.info("the ring is formed: %d rank(s); running %s", current.world.size, run.line)
@@ -127,7 +126,7 @@ def _run_python(run: _Run, paths: Paths, config: JobConfig, progress: Progress) 
         site.addsitedir(str(folder))
     sys.argv = [str(run.entry), *run.arguments]
     sys.path[0] = str(run.entry.parent)
-    progress.phase(SCRIPT)
+    progress.phase(SCRIPT, unit="calls")
     try:
         _as_main(run.entry, compiled)
     except BaseException as error:
@@ -172,12 +171,14 @@ def _run_shell(run: _Run, paths: Paths, config: JobConfig, progress: Progress) -
         environ, "PATH", [str(Path(sys.executable).parent)]
     )  # its `python` is the one that has our packages
     wires = [int(each) for each in [os.environ.get("PMI_FD")] if each]
-    progress.phase(SCRIPT)
+    progress.phase(SCRIPT, unit="calls")
     ended = subprocess.run(line, check=False, cwd=run.code.folder, env=environ, pass_fds=wires)
     if ended.returncode:
         raise ScriptError(
             f"{run.program.name} {describe_exit(ended.returncode)}; see the last lines of its log"
         )
+    if rank == "0":
+        ending.tell_no_model(paths)
 
 
 def _put_first(environ: dict[str, str], name: str, folders: Iterable[str]) -> None:

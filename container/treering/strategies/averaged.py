@@ -87,7 +87,6 @@ def train(
     PlatformError
         On rank 0 when a checkpoint cannot be written.
     """
-    progress.phase("training")
     if chosen.strategy == "ensemble":
         if checkpoints is not None and world.rank == 0:
             log.info("no checkpoints are kept: strategy=ensemble has no model before its end")
@@ -95,6 +94,7 @@ def train(
     if world.rank == 0:
         _tell(chosen, weights)
     begun = checkpoints.newest() if checkpoints is not None else None
+    progress.phase("training", chosen.num_round, "rounds", done=0 if begun is None else len(begun.history))
     with contextlib.ExitStack() as stack:
         run = _Run(world, chosen, prepared, weights, progress, begun)
         for margins in run.margins.values():
@@ -161,7 +161,7 @@ class _Run:
         """Go on to the next average, and score each of its rounds; collective."""
         grown = self._grow() if self._grows else None
         if self._chosen.strategy == "ensemble":
-            self._progress.phase("scoring")
+            self._progress.phase("scoring", self._chosen.num_round, "rounds")
         trees = self.server.average(grown)
         for number in range(trees.num_boosted_rounds()):
             self._score(trees, number)
@@ -175,7 +175,7 @@ class _Run:
         return alone.grow(self._prepared, self.margins["train"].values, range(first, last), self._goes_on)
 
     def _goes_on(self, iteration: int) -> bool:
-        self._progress.advance(iteration + 1, self._chosen.num_round, "rounds")
+        self._progress.advance(iteration + 1)
         # Only an ensemble may be averaged at any moment; a server's rounds would be others after a restart.
         return self._chosen.strategy != "ensemble" or not self._progress.stop_requested()
 
@@ -190,4 +190,5 @@ class _Run:
             scoring.print_line(len(self.history), found)
         self.history.append(found)
         self.stopping.note(found)
-        self._progress.advance(len(self.history), self._chosen.num_round, "rounds")
+        if self._chosen.strategy == "ensemble" or not self._grows:  # else it has told of this round already
+            self._progress.advance(len(self.history))

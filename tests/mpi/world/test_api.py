@@ -269,8 +269,24 @@ def test_what_cannot_be_trained_is_told(script: Script, random: np.random.Genera
         treering.train({}, xgb.DMatrix(np.zeros((1, 2))), 1)  # type: ignore[arg-type]  # a user's mistake
     with pytest.raises(UserError, match="give other rows another name"):
         treering.train({}, rows, 1, {"train": rows})
+    with pytest.raises(UserError, match="evals takes names and rows, such as"):
+        treering.train({}, rows, 1, [(rows, "validation")])  # type: ignore[arg-type]  # as XGBoost's own train has it
     with pytest.raises(UserError, match="takes a model of XGBoost's, not dict"):
         treering.save({})  # type: ignore[arg-type]  # as above
+
+
+def test_models_are_saved_below_their_folder_alone(
+    world: World, script: Script, random: np.random.Generator
+) -> None:
+    """By any name that leads nowhere else."""
+    script.channel("train", _table(random, 30))
+    script.begin()
+    model = treering.train({}, treering.load("train"), 1)
+    treering.save(model, "fold-1/model.ubj")
+    assert (script.paths.model / "fold-1" / "model.ubj").exists() == (world.rank == 0)
+    for name in ("", ".", "../model", "a/../../b", str(script.paths.base / "model")):
+        with pytest.raises(UserError, match="is no name of a file below the model folder"):
+            treering.save(model, name)
 
 
 def test_numbers_of_numpy_are_numbers(script: Script, random: np.random.Generator) -> None:

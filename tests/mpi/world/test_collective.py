@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 from xgboost import collective
 
 from treering.collective import communicator
@@ -30,3 +32,18 @@ def test_a_ring_can_be_formed_again(world: World) -> None:
         with communicator(world, "127.0.0.1"):
             assert collective.get_world_size() == world.size
         world.barrier()
+
+
+def test_a_stranger_on_the_tracker_does_not_keep_the_ranks(world: World) -> None:
+    """Somebody connects to XGBoost's tracker in training, and says nothing: the ring is left all the same."""
+    guests: list[socket.socket] = []
+    with communicator(world, "127.0.0.1"):
+        if world.rank == 0 and world.size > 1:
+            sockets = psutil.Process().net_connections("tcp")
+            ports = {each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN}
+            guests = [socket.create_connection(("127.0.0.1", port)) for port in ports]
+        world.barrier()
+    assert not collective.is_distributed()
+    world.barrier()
+    for guest in guests:
+        guest.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import io
 import logging
 import shutil
 import tempfile
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from treering import queries, shard
@@ -179,24 +182,49 @@ def test_files_alone_are_no_rows(world: World, root: Path) -> None:
         _load(world, folder, "csv")
 
 
-def test_progress_grows_with_the_rows(world: World, rng: np.random.Generator, root: Path) -> None:
-    """Each batch is told, up to the rows of this rank."""
+class _Told(Progress):
+    """Keeps what it is told: phases with their totals, then bytes with their rows."""
 
-    class Told(Progress):
-        def __init__(self) -> None:
-            super().__init__()
-            self.told: list[tuple[int, int | None, str]] = []
+    def __init__(self) -> None:
+        super().__init__()
+        self.phases: list[tuple[str, int | None, str]] = []
+        self.told: list[tuple[int, int]] = []
 
-        def advance(self, done: int, total: int | None = None, unit: str = "") -> None:
-            self.told.append((done, total, unit))
+    def phase(self, name: str, total: int | None = None, unit: str = "", *, done: int = 0) -> None:
+        self.phases.append((name, total, unit))
+        super().phase(name, total, unit, done=done)
 
-    progress = Told()
-    files = {f"{number}.csv": b"1,2\n" * int(rng.integers(1, 50)) for number in range(9)}
-    loaded = _load(world, _lay(world, root, files), "csv", progress=progress)
-    done = [each[0] for each in progress.told]
-    assert done == sorted(set(done))
-    assert done[-1] == loaded.rows
-    assert {each[1:] for each in progress.told} == {(None, "rows")}
+    def advance(self, done: int, *, rows: int = 0) -> None:
+        self.told.append((done, rows))
+
+
+def _parquet(rows: int) -> bytes:
+    target = io.BytesIO()
+    table = pa.table({"label": np.arange(rows, dtype=np.float32), "f": np.ones(rows, np.float32)})
+    pq.write_table(table, target, row_group_size=7)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "csv.zst", "libsvm", "parquet"])
+def test_progress_grows_with_the_bytes(world: World, rng: np.random.Generator, root: Path, kind: str) -> None:
+    """Each batch is told with its rows, up to all bytes of this rank; those of all ranks are the files'."""
+    write = {
+        "csv": lambda rows: b"1,2\n" * rows,
+        "csv.gz": lambda rows: gzip.compress(b"1,2\n" * rows),
+        "csv.zst": lambda rows: pa.compress(b"1,2\n" * rows, "zstd", asbytes=True),
+        "libsvm": lambda rows: b"1 0:2\n" * rows,
+        "parquet": _parquet,
+    }[kind]
+    sizes = [*rng.integers(1, 50, 8), 40_000]  # the last one is no small file, as text
+    files = {f"{number}.{kind}": write(int(rows)) for number, rows in enumerate(sizes)}
+    progress = _Told()
+    loaded = _load(world, _lay(world, root, files), kind.partition(".")[0], progress=progress)
+    [(name, total, unit)] = progress.phases
+    assert (name, unit) == ("loading train", "bytes")
+    assert progress.told == sorted(set(progress.told))
+    assert (progress.told or [(0, 0)])[-1] == (total, loaded.rows)
+    everything = world.allreduce(np.array([total], np.int64))
+    assert int(everything[0]) == sum(map(len, files.values()))
 
 
 def test_queries_scattered_over_hosts_become_whole(

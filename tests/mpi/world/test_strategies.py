@@ -391,6 +391,38 @@ def test_early_stopping_cuts_back_to_the_best_round(
     assert trained.scores["validation-rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), abs=1e-6)
 
 
+class _Told(Progress):
+    """Keeps how far each phase came, step by step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phases: dict[str, list[int]] = {}
+
+    def phase(self, name: str, total: int | None = None, unit: str = "", *, done: int = 0) -> None:
+        assert (total, unit) == (_ROUNDS, "rounds")
+        self._told = self.phases.setdefault(name, [done])
+
+    def advance(self, done: int, *, rows: int = 0) -> None:
+        assert rows == 0
+        self._told.append(done)
+
+
+@pytest.mark.parametrize(("strategy", "phases"), [("ensemble", 2), ("parameter_server", 1)])
+def test_each_round_is_told_once(
+    world: World, random: np.random.Generator, strategy: str, phases: int
+) -> None:
+    """As it is grown, or where there is nothing to grow, as it is scored; nobody seems to fall back."""
+    job = _Job(world, random, strategy=strategy, sync_rounds=4 if phases == 1 else None)
+    if world.size > 1:
+        job.ends[:2] = 0  # no rows for rank 0
+    prepared, weights = job.prepared()
+    progress = _Told()
+    averaged.train(world, job.chosen, prepared, weights, progress)
+    whole = list(range(_ROUNDS + 1))
+    grows_nothing = phases == 2 and weights[world.rank] == 0
+    assert list(progress.phases.values()) == [[0] if grows_nothing else whole, whole][:phases]
+
+
 def test_matrices_are_left_as_they_were(world: World, random: np.random.Generator) -> None:
     """A script may train on them again: with the base margins that they had, or none."""
     job = _Job(world, random)

@@ -1,0 +1,83 @@
+"""`treering.loading`: every row is read once and in its place, by however many threads."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from treering import loading
+from treering.errors import UserError
+from treering.readers import formats
+from treering.readers.batch import File, Span
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from treering.loading import Loaded
+
+_THREADS = pytest.mark.parametrize("threads", [1, 2, 5])
+
+
+def _spans(folder: Path, texts: list[str]) -> list[Span]:
+    spans = []
+    for number, text in enumerate(texts):
+        path = folder / f"{number:04}.csv"
+        path.write_text(text)
+        file = File(path, path.name, number, len(text))
+        spans.append(Span(file, 0, len(text)))
+    return spans
+
+
+def _read(spans: list[Span], threads: int) -> tuple[NDArray[np.float32], list[int]]:
+    """Labels in the order of the rows, and the rows of each span."""
+    found: list[Loaded] = []
+    lock = threading.Lock()
+
+    def deliver(loaded: Loaded) -> None:
+        with lock:
+            found.append(loaded)
+
+    reader = formats.reader_for("text/csv", [span.file.name for span in spans])
+    loading.read(reader, spans, threads, deliver)
+    found.sort(key=lambda loaded: loaded.place)
+    rows = [0] * len(spans)
+    for loaded in found:
+        assert sum(count for _, count in loaded.rows) == loaded.batch.rows
+        for span, count in loaded.rows:
+            rows[span] += count
+    return np.concatenate([loaded.batch.label for loaded in found] or [np.empty(0, np.float32)]), rows
+
+
+@_THREADS
+def test_rows_come_in_order(tmp_path: Path, random: np.random.Generator, threads: int) -> None:
+    """Tiny files, which are read together, empty ones and large ones: each row once, in the order of the files."""
+    counts = random.choice([0, 1, 3, 20_000, 90_000], 30, p=[0.2, 0.3, 0.3, 0.1, 0.1]).tolist()
+    start = np.cumsum([0, *counts])
+    texts = [
+        "".join(f"{row},1.5,2.5\n" for row in range(first, first + count))
+        for first, count in zip(start.tolist(), counts, strict=False)
+    ]
+    labels, rows = _read(_spans(tmp_path, texts), threads)
+    np.testing.assert_array_equal(labels, np.arange(start[-1]))
+    assert rows == counts
+
+
+@_THREADS
+def test_the_first_error_is_told(tmp_path: Path, threads: int) -> None:
+    """Of several broken files the one that comes first, and reading ends there."""
+    good = "1,2,3\n" * 30_000
+    texts = [good, good + "1,x,3\n", good, "1,2\n" + good]
+    with pytest.raises(UserError, match=r"0001\.csv, line 30001"):
+        _read(_spans(tmp_path, texts), threads)
+
+
+@_THREADS
+def test_no_files_are_no_rows(threads: int) -> None:
+    """A rank may have nothing to read."""
+    labels, rows = _read([], threads)
+    assert (labels.size, rows) == (0, [])
