@@ -29,8 +29,8 @@ _DEPTH: Final = 6  # XGBoost's own
 _MOST_NODES: Final = 1 << 16  # whose histograms XGBoost keeps
 
 
-def demand(chosen: Hyperparameters) -> Demand:
-    """What a job asks for besides its rows."""
+def demand(chosen: Hyperparameters, ranks: int) -> Demand:
+    """What a job of so many ranks asks for besides its rows."""
     depth = _DEPTH if chosen.max_depth is None else chosen.max_depth
     nodes = 5 << depth >> 2 if depth else _MOST_NODES
     if chosen.max_leaves:
@@ -41,6 +41,7 @@ def demand(chosen: Hyperparameters) -> Demand:
         min(nodes, _MOST_NODES),
         {"true": True, "false": False}.get(chosen.external_memory),
         chosen.one_host_only is not None,
+        ranks,
     )
 
 
@@ -51,6 +52,7 @@ def foreseen(
     chosen: Hyperparameters,
     paths: Paths,
     free_disk: int,
+    ranks: int,
 ) -> Plan:
     """The plan of a rank whose rows are not read yet; see `treering.memory_plan.decide`.
 
@@ -62,6 +64,8 @@ def foreseen(
         The channels with rows, and what part of the files on this host the rank reads of each.
     chosen, paths
         The job, and where its files lie.
+    ranks
+        Of all hosts.
     """
     extents = []
     for name, channel in given.items():
@@ -69,7 +73,7 @@ def foreseen(
         listing = channels.list_files(folder)
         reader = inputs.reader(channel, chosen)([name for name, _ in listing])
         extents.append(sizing.expect(reader, folder, listing, shares[name]))
-    return memory_plan.decide(room, extents, demand(chosen), free_disk, is_known=False)
+    return memory_plan.decide(room, extents, demand(chosen, ranks), free_disk, is_known=False)
 
 
 def share(channel: Channel, hosts: int, ranks_per_host: int) -> float:
@@ -111,7 +115,7 @@ class Budget:
         ranks, hosts = self._place.ranks_per_host, len(self._place.hosts)
         room = self._room()
         shares = {name: share(channel, hosts, ranks) for name, channel in given.items()}
-        plan = foreseen(room, given, shares, self._chosen, paths, self._free_disk())
+        plan = foreseen(room, given, shares, self._chosen, paths, self._free_disk(), self._place.ranks)
         self._tell("expected", plan, room)
         self._storage = Storage(plan.kept, self._scratch)
         return self._storage
@@ -121,7 +125,9 @@ class Budget:
         pa.default_memory_pool().release_unused()  # what readers used, and keep in case they need it again
         room = self._room()
         extents = [Extent.of(shard) for shard in shards.values()]
-        plan = memory_plan.decide(room, extents, demand(self._chosen), self._free_disk(), is_known=True)
+        plan = memory_plan.decide(
+            room, extents, demand(self._chosen, self._place.ranks), self._free_disk(), is_known=True
+        )
         if plan.way is not self._way:
             self._tell("as read", plan, room)
         if self._storage.kept > plan.kept:

@@ -70,6 +70,8 @@ class Demand:
         Of the hyperparameter `external_memory`: None to decide, else whether bins lie on disk.
     as_they_are
         Whether XGBoost takes the rows unbinned, which nothing but memory holds.
+    ranks
+        That share the rows, about alike.
     """
 
     max_bin: int
@@ -77,6 +79,7 @@ class Demand:
     nodes: int
     external: bool | None = None
     as_they_are: bool = False
+    ranks: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,8 +220,14 @@ def _bins(extent: Extent, demand: Demand) -> int:
 
 def _rounds(extents: Sequence[Extent], demand: Demand) -> int:
     rows = sum(extent.rows for extent in extents)
-    columns = max((extent.columns for extent in extents), default=0)
-    return (80 + 24 * demand.outputs) * rows + _BIN * demand.max_bin * columns * demand.nodes
+    histograms = max((_histograms(extent, demand) for extent in extents), default=0)
+    return (80 + 24 * demand.outputs) * rows + histograms
+
+
+def _histograms(extent: Extent, demand: Demand) -> int:
+    """Of all nodes: no column has more bins than values, and no node is without rows."""
+    bins = min(demand.max_bin * extent.columns, extent.columns + demand.ranks * extent.values)
+    return _BIN * bins * min(demand.nodes, 2 * demand.ranks * extent.rows)
 
 
 def _sorting(room: Room, extents: Sequence[Extent]) -> int:

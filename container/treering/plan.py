@@ -120,7 +120,8 @@ def _resolve_memory(
     shares = {name: budget.share(channel, hosts, per_host) for name, channel in rows.items()}
     free = Scratch(chosen.scratch_folder).free // per_host
     try:
-        return budget.describe(budget.foreseen(room, rows, shares, chosen, launch.paths, free), room)
+        plan = budget.foreseen(room, rows, shares, chosen, launch.paths, free, launch.world_size)
+        return budget.describe(plan, room)
     except UserError as error:  # the job may be planned on a smaller machine than it is for
         return f"not on a host like this one: {error}"
 

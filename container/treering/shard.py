@@ -54,6 +54,11 @@ class Place:
     threads: int = 1
     storage: Storage = dataclasses.field(default_factory=Storage, compare=False)
 
+    @property
+    def ranks(self) -> int:
+        """Of all hosts."""
+        return len(self.hosts) * self.ranks_per_host
+
 
 @dataclasses.dataclass(slots=True)
 class Shard:

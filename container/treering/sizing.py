@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from treering.readers import compression
 from treering.readers.batch import File
+from treering.readers.libsvm_rows import LARGEST_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +92,7 @@ def expect(reader: Reader, folder: Path, listing: Sequence[tuple[str, int]], sha
     rows = round(scale * lines)
     if columns:
         return Extent(rows, columns, max(rows * columns - 1, 0), is_sparse=False)
-    pairs = [int(index) for index in _INDEX.findall(head)]
+    # The reader will name the row of an index that is too large.
+    pairs = [index for index in map(int, _INDEX.findall(head)) if index <= LARGEST_INDEX]
     widest = 1 + max(pairs, default=0)  # no look at a part can tell all columns
     return Extent(rows, widest, round(scale * len(pairs)), is_sparse=True)

@@ -88,6 +88,22 @@ def _fits(size: int, *, is_known: bool) -> bool:
     return True
 
 
+def test_histograms_have_no_more_bins_than_values_nor_nodes_than_rows() -> None:
+    """A few rows with 100,000 columns, and trees of any depth on a few rows, fit into very little."""
+    wide = Extent(200, 100_000, 800, is_sparse=True)
+    deep = dataclasses.replace(_DEMAND, nodes=1 << 16)
+    narrow = Extent(1_000, 60, 60_000, is_sparse=False)
+    for extent, demand, size in ((wide, _DEMAND, 1 << 30), (narrow, deep, 1 << 30)):
+        for ranks in (1, 2):
+            asked = dataclasses.replace(demand, ranks=ranks)
+            assert decide(Room(size, ""), [extent], asked, _DISK, is_known=True).way is Way.MEMORY
+    alone, shared = (
+        decide(Room(1 << 45, ""), [wide], dataclasses.replace(_DEMAND, ranks=n), _DISK, is_known=True).peak
+        for n in (1, 64)
+    )
+    assert shared > alone  # other ranks have values of their own, which all ranks have bins for
+
+
 def test_more_of_anything_takes_more() -> None:
     """Rows, columns, missing values, outputs, bins and nodes all cost memory."""
     room = Room(1 << 45, "")

@@ -49,6 +49,12 @@ def test_text_is_sampled(tmp_path: Path, random: np.random.Generator, compressed
     assert found.features == 4 * found.rows * _COLUMNS
 
 
+def test_an_index_that_the_reader_refuses_has_no_columns(tmp_path: Path) -> None:
+    """It is for the reader to say which row is wrong, not for memory to run out."""
+    (tmp_path / "a").write_text("1 0:2 7:1\n0 2000000000:1\n")
+    assert _expect(tmp_path, "text/libsvm", 1).columns == 8
+
+
 def test_libsvm_counts_what_is_there(tmp_path: Path, random: np.random.Generator) -> None:
     """Values are counted, since absent ones take no memory."""
     rows = 5_000
