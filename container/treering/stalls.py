@@ -67,7 +67,7 @@ def _sentence(
     if waiting:
         others += f"; {_names(waiting)} wait{_s(waiting)} for it"
     if behind and worst.still > timeout and not waiting and not ahead and worst.state != "disk-sleep":
-        others += ": each may wait for another, where something between the hosts drops their messages"
+        others += ": they may wait for each other because something between the hosts drops their traffic (a firewall?)"
     if ahead:
         others += f"; {_names(ahead, places=True)} {_be(ahead)} further and wait{_s(ahead)} for it"
     return (
