@@ -66,6 +66,8 @@ def _sentence(
     others = f", and so {_be(behind)} {_names(behind)}" if behind else ""
     if waiting:
         others += f"; {_names(waiting)} wait{_s(waiting)} for it"
+    if behind and worst.still > timeout and not waiting and not ahead and worst.state != "disk-sleep":
+        others += ": they may wait for each other because something between the hosts drops their traffic (a firewall?)"
     if ahead:
         others += f"; {_names(ahead, places=True)} {_be(ahead)} further and wait{_s(ahead)} for it"
     return (

@@ -77,9 +77,8 @@ class Trained:
         """For whoever stopped the run: where it ended, and what there is of it, the `model` among it or not."""
         kept = [f"the model of {self.rounds} rounds was saved"] if model else []
         kept += [f"{self.checkpoint} is there to go on from"] if self.checkpoint else []
-        return (
-            f"training ended after round {self.rounds - 1}; {' and '.join(kept) or 'nothing of it is kept'}"
-        )
+        nothing = "nothing of it is kept: checkpoints or save_model_on_termination=true would have kept it"
+        return f"training ended after round {self.rounds - 1}; {' and '.join(kept) or nothing}"
 
 
 def train(

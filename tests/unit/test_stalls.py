@@ -99,7 +99,8 @@ def test_a_program_that_never_says_where_it_is_has_no_place() -> None:
     found = stalls.find({"algo-1": [silent], "algo-2": [dataclasses.replace(silent, rank=1)]}, _TIMEOUT)
     assert found is not None
     assert found.sentence.startswith(
-        "rank 0 (pid 7) has made no progress for 601 s, and so is rank 1 (algo-2). See the last"
+        "rank 0 (pid 7) has made no progress for 601 s, and so is rank 1 (algo-2): they may wait for each other "
+        "because something between the hosts drops their traffic (a firewall?). See the last"
     )
 
 

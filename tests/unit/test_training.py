@@ -123,4 +123,7 @@ def test_what_is_kept_of_an_interrupted_run_is_told() -> None:
         "training ended after round 7; the model of 8 rounds was saved and /c/xgboost-checkpoint.7 is there to go on from"
     )
     without = Trained(xgb.Booster(), 8, {}, interrupted=True)
-    assert without.what_is_kept(model=False) == "training ended after round 7; nothing of it is kept"
+    assert without.what_is_kept(model=False) == (
+        "training ended after round 7; nothing of it is kept: checkpoints or save_model_on_termination=true would "
+        "have kept it"
+    )
