@@ -87,7 +87,7 @@ def run(
         storage = stack.enter_context(contextlib.closing(budget.foresee(agreed, paths)))
         place = dataclasses.replace(place, storage=storage)
         shards = inputs.load(world, place, agreed, chosen, paths, start, progress)
-        limits = budget.settle(shards)
+        limits = budget.settle(shards, progress)
         trained, model = stack.enter_context(
             boosted(world, shards, chosen, progress, start=start, folder=folder, limits=limits)
         )

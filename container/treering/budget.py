@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from treering.job import Channel
     from treering.memory import Room
     from treering.paths import Paths
+    from treering.progress import Progress
     from treering.scratch import Scratch
     from treering.shard import Place, Shard
 
@@ -120,8 +121,8 @@ class Budget:
         self._storage = Storage(plan.kept, self._scratch)
         return self._storage
 
-    def settle(self, shards: Mapping[str, Shard]) -> Limits:
-        """How to bin rows that were read; raises UserError when there is no way that they fit."""
+    def settle(self, shards: Mapping[str, Shard], progress: Progress) -> Limits:
+        """How to bin rows that were read, and who hears of it; raises UserError when there is no way that they fit."""
         pa.default_memory_pool().release_unused()  # what readers used, and keep in case they need it again
         room = self._room()
         extents = [Extent.of(shard) for shard in shards.values()]
@@ -134,7 +135,7 @@ class Budget:
             for shard in shards.values():
                 shard.features.move_out()
         pages = self._scratch.folder if plan.way is Way.EXTERNAL else None
-        return Limits(plan.values_at_once, plan.piece, pages, lets_go=True)
+        return Limits(plan.values_at_once, plan.piece, pages, lets_go=True, progress=progress)
 
     def _room(self) -> Room:
         """For this rank, what it keeps already included."""

@@ -29,7 +29,7 @@ from treering.features import Features
 from treering.order_statistics import order_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     import xgboost as xgb
@@ -117,6 +117,7 @@ def global_cuts(
     categories: Mapping[int, int] | None = None,
     threads: int = 1,
     values_at_once: int = BLOCK_VALUES,
+    told: Callable[[int], None] = lambda _: None,
 ) -> Cuts:
     """The cuts of all ranks' rows together; collective, the same on every rank.
 
@@ -135,6 +136,8 @@ def global_cuts(
         How many sort.
     values_at_once
         How many values this rank can have in memory a second time, 4 bytes each.
+    told
+        Hears how many columns are done, from time to time.
 
     Raises
     ------
@@ -150,6 +153,7 @@ def global_cuts(
             parts = _parts(local, block, max_bin, pool, threads)
             for j, found in zip(block, _anchors(world, block, parts, max_bin), strict=True):
                 anchors[j] = found
+            told(block[-1] + 1)
     return Cuts(max_bin, tuple(anchors), frozenset(categories))
 
 

@@ -88,7 +88,7 @@ def _binned[M: xgb.DMatrix](
 
 
 class _Chunks(xgb.DataIter):
-    """Hands the rows of a shard to XGBoost, which goes through them three times."""
+    """Hands the rows of a shard to XGBoost, which goes through them several times."""
 
     def __init__(self, shard: Shard, limits: Limits, name: str) -> None:
         self.on_disk = limits.pages is not None and shard.rows > 0
@@ -98,6 +98,9 @@ class _Chunks(xgb.DataIter):
         self._piece = limits.piece
         self._named = _names(shard.columns)
         self._none: Sequence[Array] = [np.empty((0, shard.columns.count), np.float32)]
+        self._progress = limits.progress
+        self._passes = 2 if self.on_disk else 3
+        self._handed = 0
         self.reset()
 
     def reset(self) -> None:
@@ -109,6 +112,8 @@ class _Chunks(xgb.DataIter):
         chunk = next(self._left, None)
         if chunk is not None:
             input_data(data=chunk, **self._named)
+            self._handed += chunk.shape[0]
+            self._progress.advance(self._handed // self._passes)
         return chunk is not None
 
 

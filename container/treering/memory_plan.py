@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from treering.errors import UserError
 from treering.memory import gib
+from treering.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,12 +125,15 @@ class Limits:
         Folder for the bins; None keeps them in memory.
     lets_go
         Whether features may be let go once they are binned.
+    progress
+        Hears how far it is.
     """
 
     values_at_once: int = 1 << 25
     piece: int = PIECE
     pages: Path | None = None
     lets_go: bool = False
+    progress: Progress = dataclasses.field(default_factory=Progress)
 
 
 def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int, *, is_known: bool) -> Plan:

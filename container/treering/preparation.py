@@ -175,13 +175,14 @@ def _bin(
     """
     train = shards["train"]
     if binned is None or binned.edges.max_bin != chosen.max_bin:
-        binned = Binned(edges_of(world, train, chosen.max_bin, threads, limits.values_at_once), {})
+        binned = Binned(edges_of(world, train, chosen.max_bin, threads, limits), {})
     edges = binned.edges
     weights = chosen.column_weights(train.columns.count, train.columns.names)
     bins = matrix.reference(edges, train.columns, threads)
     known = {} if weights else binned.matrices
     evaluated = {}
     for name, each in shards.items():
+        limits.progress.phase(f"binning {name}", each.rows, "rows")
         is_known = name in known
         evaluated[name] = (
             known[name] if is_known else matrix.build(each, bins, threads, weights, limits, name)
@@ -197,13 +198,19 @@ def _bin(
     return boosted, evaluated
 
 
-def edges_of(
-    world: World, train: Shard, max_bin: int, threads: int, values_at_once: int = cuts.BLOCK_VALUES
-) -> Cuts:
+def edges_of(world: World, train: Shard, max_bin: int, threads: int, limits: Limits | None = None) -> Cuts:
     """The exact cuts of the training rows of all ranks; collective."""
+    limits = limits or Limits()
+    limits.progress.phase("cuts", train.columns.count, "columns")
     sizes = {column: len(names) for column, names in train.categories.items()}
     return cuts.global_cuts(
-        world, train.features, max_bin, categories=sizes, threads=threads, values_at_once=values_at_once
+        world,
+        train.features,
+        max_bin,
+        categories=sizes,
+        threads=threads,
+        values_at_once=limits.values_at_once,
+        told=limits.progress.advance,
     )
 
 

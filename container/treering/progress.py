@@ -107,8 +107,8 @@ class Progress:
     def phase(self, name: str, total: int | None = None, unit: str = "", *, done: int = 0) -> None:
         """Enter the next phase; all ranks enter the same ones in the same order.
 
-        Phases of the built-in job: ``loading``, then for each channel one such as ``loading train``, ``matrix``,
-        ``training``, with strategy=ensemble ``scoring``, and ``saving``. From ``training`` on, a job that is asked to
+        Phases of the built-in job: ``loading``, then for each channel one such as ``loading train``, ``matrix``, ``cuts``,
+        for each channel one such as ``binning train``, ``training``, with strategy=ensemble ``scoring``, and ``saving``. From ``training`` on, a job that is asked to
         stop waits for the round and its checkpoint.
 
         Parameters
