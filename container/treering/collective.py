@@ -65,10 +65,10 @@ def communicator(world: World, address: str) -> Iterator[None]:
             # Task ids are compared as strings.
             collective.init(**where, dmlc_task_id=f"{world.rank:06d}", dmlc_timeout=_PATIENCE)
     except XGBoostError as error:
+        log.info("XGBoost's own words: %s", error)
         raise RingError(
             "XGBoost's connections between the hosts could not be made; if no host ended before, something that is "
-            "none of them connected to its ports: let only the job's own hosts reach each other "
-            f"({str(error).splitlines()[0]})"
+            "none of them connected to its ports: let only the job's own hosts reach each other"
         ) from error
     if collective.get_rank() != world.rank:
         raise RingError(f"XGBoost calls rank {world.rank} of MPI {collective.get_rank()}")
