@@ -1,4 +1,4 @@
-"""Rings of real supervisors and real MPI ranks, for every test that needs several hosts."""
+"""Random data for every test, and rings of real supervisors and MPI ranks for those that need several hosts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Other data in every run; the printed seed, which pytest shows of a failure, brings it back."""
+    seed = int(np.random.SeedSequence().generate_state(1)[0])
+    print(f"seed={seed}")
+    return np.random.default_rng(seed)
 
 
 @pytest.fixture(autouse=True)

@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """New rows in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _table(random: np.random.Generator, rows: int, family: str = "regression") -> NDArray[Any]:
     """Rows with the label in front and four features, of which two matter."""
     features = random.standard_normal((rows, 4)).round(4)

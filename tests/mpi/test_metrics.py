@@ -89,14 +89,6 @@ _TASKS = {
 }
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """New data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _table(random: np.random.Generator, kind: str, rows: int = 300) -> Floats:
     """Label, perhaps a further column, features; sorted by label, or by query for ranking.
 

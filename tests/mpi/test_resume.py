@@ -29,14 +29,6 @@ _CHAIN = 60 * max(2, _KILLS)  # rounds of a job that is killed so often: some pa
 _DEADLINE = 90.0 + 10.0 * _KILLS  # seconds for any single step
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other rows, rounds, hosts and victims in every run; the printed seed brings most of them back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _until(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _DEADLINE
     while not holds():

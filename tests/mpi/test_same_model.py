@@ -28,14 +28,6 @@ _COMMON = {"num_round": _ROUNDS, "max_depth": 4, "max_bin": 32}
 _SAMPLING = {"subsample": 0.7, "colsample_bytree": 0.6, "seed": 5}
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """New data in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _features(random: np.random.Generator, rows: int = 1500) -> Floats:
     found = random.standard_normal((rows, 5), np.float32)
     found[:, 3] = np.exp(5 * found[:, 3])

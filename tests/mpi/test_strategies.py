@@ -23,14 +23,6 @@ _DEADLINE = 120.0  # seconds for any single step
 _ROWS = 1600  # three quarters to train on
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other rows in every run; the printed seed brings them back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 class Jobs:
     """`treering local` on one set of rows in four files, sorted by label or not."""
 

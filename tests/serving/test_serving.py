@@ -39,14 +39,6 @@ def serving() -> str:
     return made.stdout.strip()
 
 
-@pytest.fixture
-def random() -> np.random.Generator:
-    """New rows in every run; the printed seed brings a failure back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A job and rows to ask its model about: float32, shape (rows, columns)."""

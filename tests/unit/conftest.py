@@ -1,4 +1,4 @@
-"""What several unit tests share: random data, a user whom the file system refuses, and ranks that are threads."""
+"""What several unit tests share: a user whom the file system refuses, and ranks that are threads."""
 
 from __future__ import annotations
 
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
 _NOBODY = 65534
 _DEADLINE = 60.0  # seconds until ranks that never meet fail their test
-
-
-@pytest.fixture
-def random() -> np.random.Generator:
-    """Other data in every run; the printed seed, which pytest shows of a failure, brings it back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
 
 
 @pytest.fixture

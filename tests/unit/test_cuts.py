@@ -114,6 +114,15 @@ def _few_at_a_time(world: World, whole: NDArray[np.float32] | sparse.csr_array) 
     return cuts.global_cuts(world, whole[world.rank :: 2], 32, threads=2, values_at_once=values)
 
 
+def test_the_caller_hears_of_columns(random: np.random.Generator) -> None:
+    """More and more of them, up to all."""
+    whole, heard = _columns(random, 1000), list[int]()
+    cuts.global_cuts(World(), whole, 32, values_at_once=1500, told=heard.append)
+    assert heard == sorted(set(heard))
+    assert len(heard) > 1
+    assert heard[-1] == whole.shape[1]
+
+
 def test_bins_hold_equally_many_rows(random: np.random.Generator) -> None:
     """A column without ties is divided as evenly as whole rows allow."""
     column = random.permutation(10_007).astype(np.float32).reshape(-1, 1)

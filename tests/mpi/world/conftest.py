@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from treering.world import World
@@ -18,3 +19,11 @@ def world() -> Iterator[World]:
     world = World()
     yield world
     world.leave()
+
+
+@pytest.fixture
+def random(world: World) -> np.random.Generator:
+    """The same data on all ranks, another in every run; the printed seed brings a failure back."""
+    seed = int(world.broadcast(int(np.random.SeedSequence().generate_state(1)[0])))
+    print(f"seed={seed}")
+    return np.random.default_rng(seed)

@@ -62,14 +62,6 @@ class Rows:
         )
 
 
-@pytest.fixture
-def random(world: World) -> np.random.Generator:
-    """New data in every run, the same on every rank; the printed seed brings a failure back."""
-    seed = int(world.broadcast(int(np.random.SeedSequence().generate_state(1)[0])))
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 class Jobs:
     """Runs jobs in the ranks of this test."""
 

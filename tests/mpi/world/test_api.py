@@ -32,14 +32,6 @@ _PARAMETERS: dict[str, object] = {"objective": "reg:squarederror", "max_depth": 
 _ROUNDS = 6
 
 
-@pytest.fixture
-def random(world: World) -> np.random.Generator:
-    """New data in every run, the same on every rank; the printed seed brings a failure back."""
-    seed = int(world.broadcast(int(np.random.SeedSequence().generate_state(1)[0])))
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 @dataclasses.dataclass
 class Script:
     """A job's files, and the session that a script in it would have."""

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from treering.world import World
 
 
-@pytest.fixture
-def random(world: World) -> np.random.Generator:
-    """The same data on all ranks, another in every run; the printed seed brings a failure back."""
-    seed = world.broadcast(int(np.random.SeedSequence().generate_state(1)[0]))
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _columns(random: np.random.Generator, rows: int) -> NDArray[np.float32]:
     normal = random.standard_normal(rows)
     few, half = random.integers(0, 9, rows), np.where(normal < 0, -0.0, normal)

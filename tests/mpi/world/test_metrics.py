@@ -12,14 +12,6 @@ from treering.metrics import Evaluator
 from treering.world import World
 
 
-@pytest.fixture
-def random(world: World) -> np.random.Generator:
-    """The same data on all ranks, another in every run; the printed seed brings a failure back."""
-    seed = world.broadcast(int(np.random.SeedSequence().generate_state(1)[0]))
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _values(world: World, case: Case, names: list[str], threads: int) -> list[float]:
     evaluator = Evaluator.of(world, names, case.objective, case.parameters, case.rows, threads)
     return evaluator.values(case.margin)

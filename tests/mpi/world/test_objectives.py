@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@pytest.fixture
-def random(world: World) -> np.random.Generator:
-    """The same data on all ranks, another in every run; the printed seed brings a failure back."""
-    seed = world.broadcast(int(np.random.SeedSequence().generate_state(1)[0]))
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
 def _own_rows(world: World, random: np.random.Generator, rows: int) -> slice:
     ends = [0, *sorted(random.integers(1, rows, world.size - 1).tolist()), rows]
     return slice(ends[world.rank], ends[world.rank + 1])

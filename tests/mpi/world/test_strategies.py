@@ -53,14 +53,6 @@ _TASKS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def random(world: World) -> np.random.Generator:
-    """The same numbers on all ranks, others in every run; the printed seed brings a failure back."""
-    seed = world.broadcast(int(np.random.SeedSequence().generate_state(1)[0]))
-    print(f"seed={seed}")
-    return np.random.default_rng(seed)
-
-
-@pytest.fixture
 def folder(world: World) -> Iterator[CheckpointFolder]:
     """An empty folder, the same one for all ranks; not pytest's, which sessions tidy up under each other."""
     with tempfile.TemporaryDirectory() as mine:
