@@ -56,8 +56,8 @@ def test_of_ranks_that_came_equally_far_the_one_that_the_others_wait_for_is_name
     text = (
         _PROGRESS
         + "from treering.world import World; world = World(on_wait=progress.wait); world.barrier()\n"
-        + "progress.phase('training')\n"
-        + "progress.advance(3, 5, 'rounds')\n"
+        + "progress.phase('training', 5, 'rounds')\n"
+        + "progress.advance(3)\n"
         + f"if world.rank == {culprit}: time.sleep(1000)\n"
         + "world.barrier()"
     )
