@@ -59,11 +59,11 @@ def test_more_rows_than_memory(host: Host, rows: Path) -> None:
 
 def test_far_more_rows_than_memory(host: Host, rows: Path) -> None:
     """Refused in one sentence, before the kernel would end it."""
-    ended = _train(host, rows, "--memory", "260m", "--memory-swap", "260m")
+    ended = _train(host, rows, "--memory", "170m", "--memory-swap", "170m")
     assert ended.code == 1, ended.log
     (line, *_) = host.failure.read_text().splitlines()
     assert line.startswith("algo-1: UserError: memory: a rank needs about "), line
-    assert "this container's limit is 260 MiB" in line
+    assert "this container's limit is 170 MiB" in line
     assert not host.model.exists()
 
 
