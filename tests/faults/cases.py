@@ -253,11 +253,10 @@ _CONTAINERS = [
     Case(
         "memory limit of the container reached",
         "crash",
-        strikes.rank_gone,
+        strikes.fill_memory,
         "memory ran out: this container's limit is .*in use",
-        job=Job(data="large"),
         layouts=(ALL[0], ALL[2], ALL[3]),
-        container=("--memory=105m", "--memory-swap=105m"),
+        container=("--memory=300m", "--memory-swap=300m", "--shm-size=400m"),
     ),
     Case(
         "disk full on the model, in a container",
