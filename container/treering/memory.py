@@ -131,10 +131,17 @@ def room(environ: Mapping[str, str], proc: Path = _PROC, cgroups: Path = _CGROUP
 
 
 def _used(folder: Path) -> int:
-    """What a group uses and would not give back: files that were read are dropped when memory is short."""
+    """What a group uses and would not give back: of files that were read, only what is mapped, such as libraries."""
     stat = _pairs(folder / "memory.stat")
+    first = _number(folder / "memory.current") is None  # version 1, which has a group's own and total numbers
+    names = (
+        ("total_inactive_file", "total_active_file", "total_mapped_file")
+        if first
+        else ("inactive_file", "active_file", "file_mapped")
+    )
+    inactive, active, mapped = (stat.get(name, 0) for name in names)
     used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes") or 0
-    return used - stat.get("total_inactive_file", stat.get("inactive_file", 0))
+    return used - max(inactive + active - mapped, 0)
 
 
 def _sentence(account: Account) -> str:

@@ -7,13 +7,10 @@ is continued (or gone) long before anybody could call it stopped.
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import psutil
-from docker_engine import DOCKER
 
 from .containers import Container, docker
 from .misconduct import MARKER
@@ -181,16 +178,9 @@ def docker_command(*command: str) -> Strike:
     return act
 
 
-_FILL = "while [ -d /proc/$0 ]; do head -c 1048576 /dev/zero >>/dev/shm/fill; done"
-
-
-def fill_memory(lab: Lab, culprit: Host) -> None:
-    """Files in memory, which count as the container's, grow until the kernel strikes: at a rank, not at anything else."""
-    assert isinstance(culprit, Container)
-    lab.until_said(lab.first, "[5]\t")
+def rank_gone(lab: Lab, culprit: Host) -> None:
+    """The kernel strikes: nobody is told, so this looks for the end of the rank."""
+    lab.until_said(culprit, "the ring is formed")
     (rank,) = culprit.ranks()
-    pids = Path(f"/proc/{rank.pid}/status").read_text().partition("NSpid:")[2].split("\n", 1)[0].split()
-    filling = subprocess.Popen([DOCKER or "docker", "exec", culprit.container, "sh", "-c", _FILL, pids[-1]])
     lab.until(lambda: not rank.is_running() or rank.status() == psutil.STATUS_ZOMBIE, "the rank is killed")
     lab.strike()
-    filling.wait(lab.pace.cap)  # it ends by itself, or with the container

@@ -200,14 +200,18 @@ def test_the_files_of_this_machine_are_understood() -> None:
 @_VERSIONS
 @_PLACES
 def test_room_is_what_the_limit_leaves(tmp_path: Path, version: int, path: str, seen_as: str) -> None:
-    """The limit less what is used, without files that were read, which the kernel drops when it has to."""
+    """The limit less what is used, without files that were read, which the kernel drops unless they are mapped."""
     machine = _Machine(tmp_path, version, path, seen_as)
     machine.account(0, 0, _GIB, 3 * _GIB // 4)
     if version == 1:
-        machine.write(stat=f"hierarchical_memory_limit {_GIB}\ntotal_inactive_file {_GIB // 4}\n")
+        machine.write(
+            stat=f"hierarchical_memory_limit {_GIB}\ntotal_inactive_file {_GIB // 4}\n"
+            f"total_active_file {_GIB // 8}\ntotal_mapped_file {_GIB // 8}\n"
+        )
         machine.write(usage_in_bytes=f"{3 * _GIB // 4}\n")
     else:
-        machine.write(current=f"{3 * _GIB // 4}\n", stat=f"anon {_GIB // 2}\ninactive_file {_GIB // 4}\n")
+        files = f"inactive_file {_GIB // 4}\nactive_file {_GIB // 8}\nfile_mapped {_GIB // 8}\n"
+        machine.write(current=f"{3 * _GIB // 4}\n", stat=f"anon {_GIB // 2}\n{files}")
     assert machine.room() == Room(_GIB // 2, "this container's limit is 1.0 GiB")
 
 
