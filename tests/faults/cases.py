@@ -25,7 +25,7 @@ _CHECKPOINTED = Job(strikes.LAST_ROUND + 1, hyperparameters=CHECKPOINTED, checkp
 _SHORT = Job(rounds=strikes.LAST_ROUND + 1)
 _SOME_SECONDS = Job(rounds=150)
 # The rows fit, but the model grows by some MB a round.
-_GROWING = Job(hyperparameters={"num_parallel_tree": "600", "max_depth": "8", "max_bin": "64"})
+_GROWING = Job(hyperparameters={"num_parallel_tree": "1500", "max_depth": "8", "max_bin": "64"})
 _WORD = "ended without a word|was killed|lost contact"
 _SILENT = "silent|lost contact|ended without a word"
 
@@ -259,7 +259,7 @@ _CONTAINERS = [
         "memory ran out: this container's limit is .*in use",
         job=_GROWING,
         layouts=(ALL[0], ALL[2], ALL[3]),
-        container=("--memory=185m", "--memory-swap=185m"),
+        container=("--memory=240m", "--memory-swap=240m"),
     ),
     Case(
         "disk full on the model, in a container",
