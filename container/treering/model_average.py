@@ -71,8 +71,13 @@ def _forest(rounds: Iterable[Round]) -> Round:
     return sorted((each for of_round in rounds for each in of_round), key=lambda each: each[0])
 
 
-def _change_leaves(tree: Document, *, factor: float = 1.0, offset: NDArray[np.float64] | float = 0.0) -> None:
-    """Multiply all that a tree predicts, then add to it: one number, or one for each output of a leaf."""
+def _change_leaves(
+    tree: Document, *, factor: float = 1.0, offset: NDArray[np.float64] | float = -0.0
+) -> None:
+    """Multiply all that a tree predicts, then add to it: one number, or one for each output of a leaf.
+
+    The default adds nothing: -0.0 leaves the sign of a zero as it is, which 0.0 does not.
+    """
     outputs = int(tree["tree_param"]["size_leaf_vector"])
     for name in ("base_weights", "leaf_weights") if outputs > 1 else ("base_weights",):
         values = np.array(tree[name], np.float64).reshape(-1, outputs) * factor + offset

@@ -104,6 +104,15 @@ def test_one_booster_is_its_own_average(random: np.random.Generator) -> None:
         assert bytes(average([booster], [17.5]).save_raw()) == bytes(booster.save_raw())
 
 
+def test_a_leaf_that_says_nothing_keeps_its_sign() -> None:
+    """Gradients that cancel out make a leaf of -0.0, which stays that."""
+    matrix = xgb.DMatrix(np.zeros((4, 1), np.float32), np.array([0, 1, 0, 1]))
+    booster = xgb.train({"base_score": 0.5, "verbosity": 0}, matrix, 1)
+    leaves = model_file.trees(model_file.take_apart(booster))["trees"][0]["base_weights"]
+    assert np.signbit(leaves).all()
+    assert bytes(average([booster], [1]).save_raw()) == bytes(booster.save_raw())
+
+
 def test_shap_values_add_up(random: np.random.Generator) -> None:
     """Contributions of features sum to the margin, as in any model."""
     merged = average(_boosters(random, objective="binary:logistic"), [3, 1, 2])
