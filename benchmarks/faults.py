@@ -3,6 +3,7 @@
     make faults                                        # 20 runs of each fault, over all its layouts
     make faults ARGS="--repeats 0"                     # one run in each of its layouts
     make faults ARGS="--repeats 3 --only docker"       # some of it
+    make faults ARGS="--jobs 3"                        # three at a time: most of a job is waiting
     make faults ARGS=--write                           # the tables into docs/reliability.md
 
 Needs root on Linux, for network namespaces and full disks, and a Docker Engine (`make` brings one up on Debian).
@@ -18,6 +19,7 @@ import shlex
 import statistics
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,7 @@ from benchmarks import plain_lab
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from faults.case import Case
+    from faults.case import Case, Layout
     from faults.run import Outcome
 
 _DOC = Path(__file__).parents[1] / "docs" / "reliability.md"
@@ -93,6 +95,7 @@ def main() -> None:
     parser.add_argument(
         "--repeats", type=int, default=20, help="runs of each fault (default 20; 0: one in each layout)"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="runs of a fault at a time (default 1)")
     parser.add_argument("--only", default="", metavar="REGEX", help="faults whose name matches")
     parser.add_argument("--image", default="treering:cpu", help="the image (default treering:cpu)")
     parser.add_argument(
@@ -110,7 +113,7 @@ def main() -> None:
         ground = Ground(make_large(Path(name), seed), options.image)
         for case in CASES:
             if re.search(options.only, case.name):
-                rows.append(_measure(case, options.repeats, Path(name), ground))
+                rows.append(_measure(case, options, Path(name), ground))
                 rows[-1].plain = (
                     _plain_of_page(case) if options.without_plain else _plain(case, Path(name), ground)
                 )
@@ -123,20 +126,26 @@ def main() -> None:
         raise SystemExit(1)
 
 
-def _measure(case: Case, repeats: int, folder: Path, ground: Ground) -> Row:
+def _measure(case: Case, options: argparse.Namespace, folder: Path, ground: Ground) -> Row:
     """Deal the runs out over the case's layouts."""
     row = Row(case)
-    for turn in range(repeats or len(case.layouts)):
-        layout = case.layouts[turn % len(case.layouts)]
+    layouts = [case.layouts[turn % len(case.layouts)] for turn in range(options.repeats or len(case.layouts))]
+
+    def once(layout: Layout) -> Outcome | str:
         try:
             with tempfile.TemporaryDirectory(dir=folder) as name:
-                outcome = run(case, layout, REAL, Path(name) / "lab", ground)
+                return run(case, layout, REAL, Path(name) / "lab", ground)
         except (AssertionError, psutil.Error) as error:
-            row.missed.append(f"{layout}: {error}")
-            continue
-        row.outcomes.append(outcome)
-        if found := problems(case, layout, outcome):
-            row.faulty.append(f"{layout}: {'; '.join(found)}\n{outcome.logs}")
+            return str(error)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for layout, outcome in zip(layouts, pool.map(once, layouts), strict=True):
+            if isinstance(outcome, str):
+                row.missed.append(f"{layout}: {outcome}")
+                continue
+            row.outcomes.append(outcome)
+            if found := problems(case, layout, outcome):
+                row.faulty.append(f"{layout}: {'; '.join(found)}\n{outcome.logs}")
     return row
 
 

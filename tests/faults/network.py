@@ -5,6 +5,7 @@ Each host is then cut off, deaf or mute without touching any process. Needs root
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import shutil
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 type Direction = Literal["in", "out"]
+
+# Of the range that RFC 2544 keeps for test networks; no two at a time are alike.
+_NETS = map(
+    "198.18.{}".format, itertools.cycle([*range(first := secrets.randbelow(256), 256), *range(first)])
+)
 
 
 def missing() -> str | None:
@@ -34,8 +40,7 @@ class Network:
     def __init__(self, hosts: Sequence[str]) -> None:
         self._name = f"tf{secrets.token_hex(3)}"
         self._hosts = list(hosts)
-        # Of the range that RFC 2544 keeps for test networks.
-        self._net = f"198.18.{secrets.randbelow(256)}"
+        self._net = next(_NETS)
         self._forward = ["FORWARD", "-i", self._name, "-o", self._name, "-j", "ACCEPT"]
         self.outside = f"{self._net}.254"
 
