@@ -14,8 +14,9 @@ KILLS ?= 20
 
 BIN := .venv/bin
 WITH_ENGINE := scripts/docker_engine.sh run
+PEERS = --peers "$$(scripts/tool_env.sh bench)" --flights "$$(scripts/flights.sh)"
 
-.PHONY: help setup demo test test-image test-sdk test-fault test-resume lint lock image push image-size bench bench-startup bench-exact bench-strategies invariance faults fuzz clean
+.PHONY: help setup demo test test-image test-sdk test-fault test-resume lint lock image push image-size bench bench-whole bench-hosts bench-startup bench-exact bench-strategies invariance faults fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -68,8 +69,13 @@ image-size: image ## print what the image's size consists of
 invariance: setup ## train each of 26 cases in several layouts and count its models; also plain XGBoost's
 	@$(BIN)/python -m benchmarks.invariance --flights "$$(scripts/flights.sh)" $(ARGS)
 
-bench: setup ## measure whole jobs beside a plain script, AWS's way to load, and LightGBM
-	@$(BIN)/python -m benchmarks.whole --peers "$$(scripts/tool_env.sh bench)" $(ARGS)
+bench: bench-whole bench-hosts ## measure whole jobs on one host and on several: half an hour (root on Linux)
+
+bench-whole: setup ## measure whole jobs beside a plain script, AWS's way to load, and LightGBM
+	@$(BIN)/python -m benchmarks.whole $(PEERS) $(ARGS)
+
+bench-hosts: setup ## measure two hosts beside plain XGBoost, and how jobs grow with hosts (root on Linux)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.hosts $(PEERS) $(ARGS)
 
 bench-exact: setup ## measure what exactness costs: quality, time per round, time to build the matrix
 	@$(BIN)/python -m benchmarks.exact $(ARGS)

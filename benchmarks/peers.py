@@ -5,14 +5,18 @@
 `stock` is a plain script: the quickest reader there is for the format, ``QuantileDMatrix``, ``train``. `uri` loads
 as AWS's image does: text by XGBoost's own parser, Parquet through pandas and numpy into a ``DMatrix``. `lightgbm` is
 LightGBM's own loader and trainer. Each prints a line a round with the logarithmic loss of the training rows, which
-are label first.
+are label first. `ring` is `stock` on several hosts with XGBoost's own tracker, as `benchmarks/hosts.py` starts it: in
+the environment and below the folder that SageMaker's contract names, FILE within the channel.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +29,12 @@ def main() -> None:
     """Do as the command line says."""
     way, kind, path, *numbers = sys.argv[1:]
     rounds, depth, threads = map(int, numbers)
-    ways: dict[str, Callable[..., None]] = {"stock": _stock, "uri": _uri, "lightgbm": _lightgbm}
+    ways: dict[str, Callable[..., None]] = {
+        "stock": _stock,
+        "ring": _ring,
+        "uri": _uri,
+        "lightgbm": _lightgbm,
+    }
     ways[way](kind, path, rounds, depth, threads)
 
 
@@ -34,8 +43,30 @@ def _stock(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
 
     table = _frame(kind, path)
     label = table.pop(table.columns[0])
-    rows = xgb.QuantileDMatrix(table, label, max_bin=_BINS, nthread=threads)
+    rows = xgb.QuantileDMatrix(table, label, max_bin=_BINS, nthread=threads, enable_categorical=True)
     _train(rows, rounds, depth, threads)
+
+
+def _ring(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
+    from xgboost import collective
+    from xgboost.tracker import RabitTracker
+
+    base = Path(os.environ["SAGEMAKER_BASE_DIR"], "input")
+    resources = json.loads((base / "config" / "resourceconfig.json").read_text())
+    hosts = resources["hosts"]
+    rank = hosts.index(resources["current_host"])
+    addresses = dict(pair.split("=") for pair in os.environ["TREERING_ADDRESSES"].split(","))
+    first, port = addresses[hosts[0]], int(os.environ["TREERING_PORT"])
+    tracker = None
+    if rank == 0:
+        tracker = RabitTracker(n_workers=len(hosts), host_ip=first, port=port, sortby="task")
+        tracker.start()
+    with collective.CommunicatorContext(
+        dmlc_tracker_uri=first, dmlc_tracker_port=port, dmlc_task_id=f"{rank:06d}"
+    ):
+        _stock(kind, str(base / "data" / "train" / path), rounds, depth, threads)
+    if tracker is not None:
+        tracker.wait_for()
 
 
 def _uri(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
@@ -45,7 +76,10 @@ def _uri(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
     if kind == "parquet":
         import pandas as pd
 
-        values = pd.read_parquet(path).to_numpy()
+        frame = pd.read_parquet(path)
+        for name in frame.select_dtypes(exclude="number"):  # it knows numbers only
+            frame[name] = pd.factorize(frame[name])[0]
+        values = frame.to_numpy()
         rows = xgb.DMatrix(values[:, 1:], values[:, 0], nthread=threads)
     else:
         form = "format=csv&label_column=0" if kind == "csv" else "format=libsvm&indexing_mode=0"
@@ -102,7 +136,8 @@ def _frame(kind: str, path: str) -> Any:
     import pandas as pd
 
     if kind == "parquet":
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
+        return frame.astype(dict.fromkeys(frame.select_dtypes(exclude="number"), "category"))
     return pd.read_csv(path, header=None, engine="pyarrow", dtype="float32")
 
 

