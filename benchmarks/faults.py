@@ -3,6 +3,7 @@
     make faults                                        # 20 runs of each fault, over all its layouts
     make faults ARGS="--repeats 0"                     # one run in each of its layouts
     make faults ARGS="--repeats 3 --only docker"       # some of it
+    make faults ARGS="--repeats 0 --only late --late 600"
     make faults ARGS="--jobs 3"                        # three at a time: most of a job is waiting
     make faults ARGS=--write                           # the tables into docs/reliability.md
 
@@ -96,6 +97,9 @@ def main() -> None:
         "--repeats", type=int, default=20, help="runs of each fault (default 20; 0: one in each layout)"
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs of a fault at a time (default 1)")
+    parser.add_argument(
+        "--late", type=float, default=REAL.lateness, help="seconds by which late hosts are late"
+    )
     parser.add_argument("--only", default="", metavar="REGEX", help="faults whose name matches")
     parser.add_argument("--image", default="treering:cpu", help="the image (default treering:cpu)")
     parser.add_argument(
@@ -129,12 +133,13 @@ def main() -> None:
 def _measure(case: Case, options: argparse.Namespace, folder: Path, ground: Ground) -> Row:
     """Deal the runs out over the case's layouts."""
     row = Row(case)
+    pace = dataclasses.replace(REAL, lateness=options.late)
     layouts = [case.layouts[turn % len(case.layouts)] for turn in range(options.repeats or len(case.layouts))]
 
     def once(layout: Layout) -> Outcome | str:
         try:
             with tempfile.TemporaryDirectory(dir=folder) as name:
-                return run(case, layout, REAL, Path(name) / "lab", ground)
+                return run(case, layout, pace, Path(name) / "lab", ground)
         except (AssertionError, psutil.Error) as error:
             return str(error)
 

@@ -24,6 +24,8 @@ from faults import network
 
 from benchmarks import isolated
 from benchmarks.work import CONTENT_TYPES, WORK, Work, write
+from treering.forecast import bytes_a_round
+from treering.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,7 @@ _BINS: Final = 256
 _RATES: Final = {"unshaped": None, "1 Gbit/s": "1gbit"}
 _WAYS: Final = {"treering": "treering", "ring": "plain script"}
 _GROWTH: Final = (1, 2, 4, 8, 16)
-_SMALL: Final = Work("csv", 16_000, 28)
+_SMALL: Final = Work("csv", 128_000, 28)
 _SMALL_ROUNDS: Final = 20
 _FORMED: Final = "the ring is formed"
 _LOSS: Final = re.compile(r"train-logloss:([0-9.]+)")
@@ -128,8 +130,9 @@ def _growth(options: argparse.Namespace) -> None:
 
 
 def _expected(hosts: int) -> float:
-    """Bytes that a host sends for one tree, by the formula of docs/network.md."""
-    return (2 * hosts - 1) / hosts * 2 ** (_DEPTH - 1) * _SMALL.columns * _BINS * 16 if hosts > 1 else 0.0
+    """Bytes that a host sends in a round, as a job forecasts them."""
+    chosen = Hyperparameters.parse({"num_round": "1", "max_depth": str(_DEPTH)})
+    return bytes_a_round(hosts, _SMALL.columns * _BINS, chosen) if hosts > 1 else 0.0
 
 
 def _measure(way: str, work: Work, files: Sequence[Path], rounds: int, peers: str, rate: str | None) -> Run:
