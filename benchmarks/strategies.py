@@ -1,7 +1,7 @@
 """Three ways to share the work, side by side: quality, bytes on the wire and seconds.
 
-    make bench-strategies                              # 1,000,000 rows, and all flights: one to two hours on 2 cores
-    make bench-strategies ARGS=--quick                 # a tenth of the rows, fewer rounds: ten minutes
+    make bench-strategies                              # 1,000,000 rows, and all flights: 20 minutes on 2 cores
+    make bench-strategies ARGS=--quick                 # a tenth of the rows, fewer rounds: 8 minutes
     make bench-strategies ARGS=--write                 # the table into docs/strategies.md
 
 Each host is the image's entry point in a network namespace of its own, with one thread; a bridge joins them. Bytes
