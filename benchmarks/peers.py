@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,10 +58,13 @@ def _ring(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
     rank = hosts.index(resources["current_host"])
     addresses = dict(pair.split("=") for pair in os.environ["TREERING_ADDRESSES"].split(","))
     first, port = addresses[hosts[0]], int(os.environ["TREERING_PORT"])
-    tracker = None
+    tracker, up = None, base.parents[1] / "tracker"
     if rank == 0:
         tracker = RabitTracker(n_workers=len(hosts), host_ip=first, port=port, sortby="task")
         tracker.start()
+        up.touch()
+    while not up.exists():  # who comes before it is there waits six seconds more
+        time.sleep(0.01)
     with collective.CommunicatorContext(
         dmlc_tracker_uri=first, dmlc_tracker_port=port, dmlc_task_id=f"{rank:06d}"
     ):
