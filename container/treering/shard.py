@@ -157,9 +157,11 @@ def load(  # noqa: PLR0913  # each is one side of the job
         When hosts that should see the same files do not.
     """
     is_train = known is None if is_train is None else is_train
-    listings = world.allgather(channels.list_files(folder))[:: place.ranks_per_host]
+    found = channels.look(folder)
+    listings = world.allgather([(each.name, each.size) for each in found])[:: place.ranks_per_host]
     listings = [[(name, size) for name, size in listing] for listing in listings]
-    groups = channels.group_ranks(channel, folder, place.hosts, listings, place.ranks_per_host)
+    modified = {each.name: each.modified for each in found}
+    groups = channels.group_ranks(channel, folder, place.hosts, listings, place.ranks_per_host, modified)
     channels.require_files(channel.name, folder, groups)
     warning = channels.repeated(channel, place.hosts, listings)
     if warning and world.rank == 0:

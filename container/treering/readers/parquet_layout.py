@@ -16,7 +16,7 @@ from treering.errors import UserError
 from treering.readers import arrow_values
 from treering.readers.batch import Columns
 from treering.readers.roles import Parts, assign
-from treering.readers.source import opened
+from treering.readers.source import opened, require_unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +108,7 @@ def opened_parquet(file: File, footer: parquet.FileMetaData | None = None) -> It
             with parquet.ParquetFile(
                 file.path, metadata=footer, buffer_size=_BUFFER, page_checksum_verification=True
             ) as source:
+                require_unchanged(file, file.path.stat())  # Arrow opened whatever has that name by now
                 yield source
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             if getattr(error, "errno", None):

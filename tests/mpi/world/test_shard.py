@@ -6,6 +6,7 @@ import functools
 import gzip
 import io
 import logging
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -25,9 +26,10 @@ from treering.readers.roles import Roles
 from treering.shard import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from treering.job import Distribution
+    from treering.readers.batch import Reader
     from treering.shard import Shard
     from treering.world import World
 
@@ -106,6 +108,32 @@ def test_every_row_is_read_once_from_all_kinds_of_files(
     # a row's identity is its file and its number there, which the features say as well
     file, number_in_file = loaded.pieces.expand()
     np.testing.assert_array_equal(loaded.features.stacked(), np.column_stack([number_in_file, file]))
+
+
+def test_copies_of_any_age_are_the_same_files(world: World, rng: np.random.Generator, root: Path) -> None:
+    """Each host was given its own copies at its own time; that is no reason not to share them."""
+    files = {f"{number}.csv": b"1,2\n" * int(rng.integers(1, 999)) for number in range(5)}
+    folder = _own(world, root, [files] * world.size)
+    for number, name in enumerate(files):
+        os.utime(folder / name, ns=(0, 10**9 * (world.rank + number)))
+    assert _load(world, folder, "csv").total_rows == sum(text.count(b"\n") for text in files.values())
+
+
+def test_a_file_that_is_written_again_behind_the_listing_is_told(world: World, root: Path) -> None:
+    """Between the hosts' agreement on the files and their first look into them, with the same size."""
+    folder = _own(world, root, [{f"{rank}.csv": b"1,2\n"} for rank in range(world.size)])
+    name = f"{world.rank}.csv"
+
+    def written_again(files: Sequence[str]) -> Reader:
+        (folder / name).write_bytes(b"3,4\n")
+        os.utime(folder / name, ns=(0, 2))
+        return reader_for("csv", files)
+
+    os.utime(folder / name, ns=(0, 1))
+    hosts = tuple(f"algo-{rank + 1}" for rank in range(world.size))
+    channel = Channel("train", "csv", "ShardedByS3Key")
+    with pytest.raises(UserError, match=rf"^{name} changed while .+ to other content of the same size"):
+        shard.load(world, Place(hosts, hosts[world.rank], 1), channel, folder, written_again)
 
 
 def test_archives_are_dealt_by_size(world: World, rng: np.random.Generator, root: Path) -> None:
