@@ -70,6 +70,7 @@ def run(
     """
     progress = progress or Progress()
     pa.set_cpu_count(threads(chosen))
+    pa.set_io_thread_count(threads(chosen))
     place = place_of(world, config.resources, threads(chosen))
     folder = checkpoints.open_folder(world, paths)
     schema.agree_settings(world, place.host, settings(chosen))
