@@ -30,8 +30,8 @@ _DEPTH: Final = 6  # XGBoost's own
 _MOST_NODES: Final = 1 << 16  # whose histograms XGBoost keeps
 
 
-def demand(chosen: Hyperparameters, ranks: int) -> Demand:
-    """What a job of so many ranks asks for besides its rows."""
+def demand(chosen: Hyperparameters, ranks: int, threads: int) -> Demand:
+    """What a job of so many ranks, with so many threads in each, asks for besides its rows."""
     depth = _DEPTH if chosen.max_depth is None else chosen.max_depth
     nodes = 5 << depth >> 2 if depth else _MOST_NODES
     if chosen.max_leaves:
@@ -43,6 +43,7 @@ def demand(chosen: Hyperparameters, ranks: int) -> Demand:
         {"true": True, "false": False}.get(chosen.external_memory),
         chosen.one_host_only is not None,
         ranks,
+        threads,
     )
 
 
@@ -53,7 +54,7 @@ def foreseen(
     chosen: Hyperparameters,
     paths: Paths,
     free_disk: int,
-    ranks: int,
+    asked: Demand,
 ) -> Plan:
     """The plan of a rank whose rows are not read yet; see `treering.memory_plan.decide`.
 
@@ -65,8 +66,8 @@ def foreseen(
         The channels with rows, and what part of the files on this host the rank reads of each.
     chosen, paths
         The job, and where its files lie.
-    ranks
-        Of all hosts.
+    asked
+        By the job, besides its rows.
     """
     extents = []
     for name, channel in given.items():
@@ -74,7 +75,7 @@ def foreseen(
         listing = channels.list_files(folder)
         reader = inputs.reader(channel, chosen)([name for name, _ in listing])
         extents.append(sizing.expect(reader, folder, listing, shares[name]))
-    return memory_plan.decide(room, extents, demand(chosen, ranks), free_disk, is_known=False)
+    return memory_plan.decide(room, extents, asked, free_disk, is_known=False)
 
 
 def share(channel: Channel, hosts: int, ranks_per_host: int) -> float:
@@ -116,9 +117,9 @@ class Budget:
         ranks, hosts = self._place.ranks_per_host, len(self._place.hosts)
         room = self._room()
         shares = {name: share(channel, hosts, ranks) for name, channel in given.items()}
-        plan = foreseen(room, given, shares, self._chosen, paths, self._free_disk(), self._place.ranks)
+        plan = foreseen(room, given, shares, self._chosen, paths, self._free_disk(), self._demand())
         self._tell("expected", plan, room)
-        self._storage = Storage(plan.kept, self._scratch)
+        self._storage = Storage(plan.kept, self._scratch, plan.reading)
         return self._storage
 
     def settle(self, shards: Mapping[str, Shard], progress: Progress) -> Limits:
@@ -126,9 +127,7 @@ class Budget:
         pa.default_memory_pool().release_unused()  # what readers used, and keep in case they need it again
         room = self._room()
         extents = [Extent.of(shard) for shard in shards.values()]
-        plan = memory_plan.decide(
-            room, extents, demand(self._chosen, self._place.ranks), self._free_disk(), is_known=True
-        )
+        plan = memory_plan.decide(room, extents, self._demand(), self._free_disk(), is_known=True)
         if plan.way is not self._way:
             self._tell("as read", plan, room)
         if self._storage.kept > plan.kept:
@@ -136,6 +135,9 @@ class Budget:
                 shard.features.move_out()
         pages = self._scratch.folder if plan.way is Way.EXTERNAL else None
         return Limits(plan.values_at_once, plan.piece, pages, lets_go=True, progress=progress)
+
+    def _demand(self) -> Demand:
+        return demand(self._chosen, self._place.ranks, self._place.threads)
 
     def _room(self) -> Room:
         """For this rank, what it keeps already included."""

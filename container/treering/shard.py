@@ -179,7 +179,7 @@ def load(  # noqa: PLR0913  # each is one side of the job
     size = sum(_bytes(reader, span) for span in mine)
     progress.phase(f"loading {channel.name}", size, "bytes")
     rows = _Rows(mine, progress, place.storage)
-    loading.read(reader, mine, place.threads, rows.take)
+    loading.read(reader, mine, loading.threads_at_once(reader, mine, place.threads, place.storage), rows.take)
     progress.advance(size, rows=sum(rows.of_span))  # headers are in no batch
     pieces = _identify(world, mine, rows.of_span)
     loaded = _assemble(world, channel.name, agreed, rows, pieces, is_train=is_train)

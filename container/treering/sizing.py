@@ -33,12 +33,16 @@ class Extent:
         How many are there, the missing ones left out.
     is_sparse
         Whether they are kept as CSR.
+    working
+        Bytes that each thread takes while rows are read, for the file called `largest`; 0 where that is over.
     """
 
     rows: int
     columns: int
     values: int
     is_sparse: bool
+    working: int = 0
+    largest: str = ""
 
     @property
     def features(self) -> int:
@@ -81,18 +85,18 @@ def expect(reader: Reader, folder: Path, listing: Sequence[tuple[str, int]], sha
     name, size = max(listing, key=lambda each: each[1])
     file = File(folder / name, name, 0, size)
     scale = share * total / size
-    columns = reader.columns(file).count
+    columns, working = reader.columns(file).count, reader.working_memory(file)
     if reader.unit == "rows":
         rows = round(scale * reader.extent(file))
-        return Extent(rows, columns, max(rows * columns - 1, 0), is_sparse=False)
+        return Extent(rows, columns, max(rows * columns - 1, 0), False, working, name)
     with compression.opened_text(file) as text:
         head = text.read(_SAMPLE)
         scale *= size / max(text.consumed, 1)
     lines = head.count(b"\n") or 1
     rows = round(scale * lines)
     if columns:
-        return Extent(rows, columns, max(rows * columns - 1, 0), is_sparse=False)
+        return Extent(rows, columns, max(rows * columns - 1, 0), False, working, name)
     # The reader will name the row of an index that is too large.
     pairs = [index for index in map(int, _INDEX.findall(head)) if index <= LARGEST_INDEX]
     widest = 1 + max(pairs, default=0)  # no look at a part can tell all columns
-    return Extent(rows, widest, round(scale * len(pairs)), is_sparse=True)
+    return Extent(rows, widest, round(scale * len(pairs)), True, working, name)

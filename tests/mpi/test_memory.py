@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import local_jobs
 import numpy as np
+import pyarrow as pa
 import pytest
 from local_jobs import Job
+from pyarrow import parquet
 
 from treering.memory import LIMIT_VARIABLE
 
@@ -115,3 +117,30 @@ def test_what_fits_nowhere_ends_the_job(
         r"is \d+ MiB\); use an instance type with more memory, or more hosts",
         failure,
     ), failure
+
+
+def test_a_row_group_that_fits_no_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is read, with what it takes, what there is and what to do; and doing that helps."""
+    monkeypatch.setenv(LIMIT_VARIABLE, "330")
+    rows, columns = 150_000, 130
+    table = pa.table(
+        {"y": np.arange(rows) % 2.0} | {f"x{n}": np.arange(rows) % (n + 3.0) for n in range(columns)}
+    )
+    for name, size in (("large", rows), ("small", rows // 50)):
+        folder = tmp_path / name
+        folder.mkdir()
+        target = pa.BufferOutputStream()
+        parquet.write_table(table, target, row_group_size=size)
+        (folder / "scratch").mkdir()
+        more = {"num_round": "1", "max_depth": "2", "scratch_folder": str(folder / "scratch")}
+        job = Job({"train": {"part-0": target.getvalue().to_pybytes()}}, _HYPERPARAMETERS | more, "parquet")
+        ended = local_jobs.run(job, folder)
+        if name == "small":
+            assert ended.code == 0, ended.log
+            continue
+        assert "channel train: " not in ended.log
+        assert re.match(
+            r"algo-1: UserError: memory: reading part-0 takes about \d+ MiB at once.+ and \d+ MiB are left for it "
+            r"\(this host's part is \d+ MiB\); write it with fewer rows in each row group",
+            ended.failures[0],
+        ), ended.failures[0]

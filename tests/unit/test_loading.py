@@ -12,6 +12,8 @@ from treering import loading
 from treering.errors import UserError
 from treering.readers import formats
 from treering.readers.batch import File, Span
+from treering.readers.csv import CsvReader
+from treering.storage import Storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +83,35 @@ def test_no_files_are_no_rows(threads: int) -> None:
     """A rank may have nothing to read."""
     labels, rows = _read([], threads)
     assert (labels.size, rows) == (0, [])
+
+
+_MIB = 1 << 20
+
+
+class _Hungry(CsvReader):
+    """Takes a MiB for each byte of a file."""
+
+    def working_memory(self, file: File) -> int:
+        return file.size * _MIB
+
+
+def test_as_many_threads_read_as_there_is_memory_for(tmp_path: Path) -> None:
+    """What is set aside decides, and rows in memory leave more where one thread needs it, as far as there is room."""
+    spans = _spans(tmp_path, ["1,2\n" * rows for rows in (5, 25, 10)])
+    reader = _Hungry()
+    assert loading.threads_at_once(reader, spans, 4, Storage()) == 4
+    assert loading.threads_at_once(reader, [], 4, Storage(0, None, 0)) == 4
+    assert loading.threads_at_once(reader, spans, 4, Storage(0, None, 1000 * _MIB)) == 4
+    assert loading.threads_at_once(reader, spans, 4, Storage(0, None, 399 * _MIB)) == 3
+    storage = Storage(71 * _MIB, None, 30 * _MIB)
+    assert loading.threads_at_once(reader, spans, 4, storage) == 1
+    kept = [storage.put(np.zeros(_MIB, np.uint8)) for _ in range(2)]
+    assert (storage.kept, storage.spooled) == (_MIB, _MIB)
+    with pytest.raises(
+        UserError,
+        match=r"reading 0000\.csv takes about 104 MiB .+ 100 MiB are left .+fewer rows in each row group",
+    ):
+        loading.threads_at_once(reader, _spans(tmp_path, ["1,2\n" * 26]), 4, storage)
+    assert loading.threads_at_once(reader, _spans(tmp_path, ["1,2\n" * 16]), 4, Storage(0, None, 0)) == 1
+    del kept
+    storage.close()

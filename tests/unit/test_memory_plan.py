@@ -60,6 +60,28 @@ def test_a_full_disk_takes_nothing() -> None:
     assert _ways(_DEMAND, disk=1 << 20) == [Way.MEMORY]
 
 
+def test_reading_has_its_part() -> None:
+    """Threads that read side by side take a quarter of the room, one takes what it needs, and rows make way for it."""
+    demand = dataclasses.replace(_DEMAND, threads=16)
+    room = 8 << 30
+
+    def plan(working: int) -> Plan:
+        extent = dataclasses.replace(_EXTENT, working=working, largest="a.parquet")
+        return decide(Room(room, "so they say"), [extent], demand, _DISK, is_known=False)
+
+    assert plan(0).reading == 0
+    assert plan(1 << 20).reading == 16 << 20
+    assert plan(1 << 29).reading == 4 << 29
+    large = plan(6 << 30)
+    assert large.reading == 6 << 30
+    assert large.kept <= room - large.reading < plan(0).kept
+    with pytest.raises(
+        UserError,
+        match=r"reading a\.parquet takes about 8\.0 GiB at once.+7\.9 GiB are left.+fewer rows in each row",
+    ):
+        plan(8 << 30)
+
+
 def test_a_refusal_has_numbers_and_advice() -> None:
     """What is needed, what is left and why, and what to do: about memory or about the disk."""
     with pytest.raises(

@@ -160,6 +160,9 @@ class Reader(Divider, Protocol):
     def categories(self) -> Mapping[int, tuple[str, ...]]:
         """Of each categorical column what its codes stand for, as far as this reader has read."""
 
+    def working_memory(self, file: File) -> int:
+        """Bytes that each thread takes while it reads `file`, besides the rows that it has handed over."""
+
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows of `span` in order; raises UserError with file, line or row, and column."""
 
