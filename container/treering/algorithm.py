@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import json
@@ -85,8 +84,8 @@ def run(
     progress.phase("loading")
     with contextlib.ExitStack() as stack:
         budget = Budget(place, chosen, stack.enter_context(Scratch(chosen.scratch_folder)))
-        storage = stack.enter_context(contextlib.closing(budget.foresee(agreed, paths)))
-        place = dataclasses.replace(place, storage=storage)
+        place = budget.foresee(agreed, paths)
+        stack.enter_context(contextlib.closing(place.storage))
         shards = inputs.load(world, place, agreed, chosen, paths, start, progress)
         limits = budget.settle(shards, progress)
         trained, model = stack.enter_context(

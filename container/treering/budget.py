@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from typing import TYPE_CHECKING, Final
@@ -14,8 +15,10 @@ from treering.sizing import Extent
 from treering.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from treering.channels import Found
     from treering.hyperparameters import Hyperparameters
     from treering.job import Channel
     from treering.memory import Room
@@ -47,12 +50,26 @@ def demand(chosen: Hyperparameters, ranks: int, threads: int) -> Demand:
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Listed:
+    """A channel, and what lies in its folder on this host."""
+
+    channel: Channel
+    folder: Path
+    files: Sequence[Found]
+
+    @classmethod
+    def of(cls, channel: Channel, paths: Paths) -> Listed:
+        """As it is now."""
+        folder = paths.channel(channel.name)
+        return cls(channel, folder, channels.look(folder))
+
+
 def foreseen(
     room: Room,
-    given: Mapping[str, Channel],
+    given: Mapping[str, Listed],
     shares: Mapping[str, float],
     chosen: Hyperparameters,
-    paths: Paths,
     free_disk: int,
     asked: Demand,
 ) -> Plan:
@@ -64,17 +81,16 @@ def foreseen(
         For this rank.
     given, shares
         The channels with rows, and what part of the files on this host the rank reads of each.
-    chosen, paths
-        The job, and where its files lie.
+    chosen
+        The job.
     asked
         By the job, besides its rows.
     """
     extents = []
-    for name, channel in given.items():
-        folder = paths.channel(channel.name)
-        listing = channels.list_files(folder)
-        reader = inputs.reader(channel, chosen)([name for name, _ in listing])
-        extents.append(sizing.expect(reader, folder, listing, shares[name]))
+    for name, listed in given.items():
+        listing = [(each.name, each.size) for each in listed.files]
+        reader = inputs.reader(listed.channel, chosen)([each.name for each in listed.files])
+        extents.append(sizing.expect(reader, listed.folder, listing, shares[name]))
     return memory_plan.decide(room, extents, asked, free_disk, is_known=False)
 
 
@@ -112,15 +128,20 @@ class Budget:
         self._storage = Storage()
         self._way = Way.MEMORY
 
-    def foresee(self, given: Mapping[str, Channel], paths: Paths) -> Storage:
-        """What is to keep the rows of these channels; raises UserError when they fit nowhere by far."""
+    def foresee(self, given: Mapping[str, Channel], paths: Paths) -> Place:
+        """The place of this rank, with what is to keep the rows of these channels, and what it found in their folders.
+
+        Raises UserError when the rows fit nowhere by far, and errors as `channels.look`.
+        """
         ranks, hosts = self._place.ranks_per_host, len(self._place.hosts)
         room = self._room()
         shares = {name: share(channel, hosts, ranks) for name, channel in given.items()}
-        plan = foreseen(room, given, shares, self._chosen, paths, self._free_disk(), self._demand())
+        listed = {name: Listed.of(channel, paths) for name, channel in given.items()}
+        plan = foreseen(room, listed, shares, self._chosen, self._free_disk(), self._demand())
         self._tell("expected", plan, room)
         self._storage = Storage(plan.kept, self._scratch, plan.reading)
-        return self._storage
+        found = {each.channel.name: each.files for each in listed.values()}
+        return dataclasses.replace(self._place, storage=self._storage, found=found)
 
     def settle(self, shards: Mapping[str, Shard], progress: Progress) -> Limits:
         """How to bin rows that were read, and who hears of it; raises UserError when there is no way that they fit."""

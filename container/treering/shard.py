@@ -19,12 +19,13 @@ from treering.progress import Progress
 from treering.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from treering.categories import Categories
+    from treering.channels import Found
     from treering.features import Dense, Sparse
     from treering.job import Channel
     from treering.loading import Loaded
@@ -46,6 +47,8 @@ class Place:
         How many of this rank read.
     storage
         What keeps the features of all channels.
+    found
+        The files of channels that were listed already: for many files, that takes long.
     """
 
     hosts: tuple[str, ...]
@@ -53,6 +56,7 @@ class Place:
     ranks_per_host: int
     threads: int = 1
     storage: Storage = dataclasses.field(default_factory=Storage, compare=False)
+    found: Mapping[str, Sequence[Found]] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def ranks(self) -> int:
@@ -157,7 +161,8 @@ def load(  # noqa: PLR0913  # each is one side of the job
         When hosts that should see the same files do not.
     """
     is_train = known is None if is_train is None else is_train
-    found = channels.look(folder)
+    found = place.found.get(channel.name)
+    found = channels.look(folder) if found is None else found
     listings = world.allgather([(each.name, each.size) for each in found])[:: place.ranks_per_host]
     listings = [[(name, size) for name, size in listing] for listing in listings]
     modified = {each.name: each.modified for each in found}

@@ -10,17 +10,19 @@ import pytest
 
 from treering import loading
 from treering.errors import UserError
+from treering.loading import Loaded
 from treering.readers import formats
 from treering.readers.batch import File, Span
 from treering.readers.csv import CsvReader
 from treering.storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from treering.loading import Loaded
+    from treering.readers.batch import Batch
 
 _THREADS = pytest.mark.parametrize("threads", [1, 2, 5])
 
@@ -115,3 +117,35 @@ def test_as_many_threads_read_as_there_is_memory_for(tmp_path: Path) -> None:
     assert loading.threads_at_once(reader, _spans(tmp_path, ["1,2\n" * 16]), 4, Storage(0, None, 0)) == 1
     del kept
     storage.close()
+
+
+class _Counting(CsvReader):
+    """Notes how often it is asked for what costs as much as a file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one_by_one: list[int] = []
+        self.at_once: list[int] = []
+
+    def tasks(self, span: Span) -> Iterator[Callable[[], Batch]]:
+        self.one_by_one.append(span.file.position)
+        return super().tasks(span)
+
+    def together(self, spans: Sequence[Span]) -> tuple[Batch, list[int]] | None:
+        self.at_once.append(len(spans))
+        return super().together(spans)
+
+
+@_THREADS
+def test_thousands_of_tiny_files_are_a_few_batches(
+    tmp_path: Path, random: np.random.Generator, threads: int
+) -> None:
+    """The parser is called once for hundreds of them, and none is read alone."""
+    rows = random.integers(1, 4, 3000).tolist()
+    reader, found = _Counting(), list[Loaded]()
+    loading.read(reader, _spans(tmp_path, ["1,2\n" * count for count in rows]), threads, found.append)
+    assert reader.one_by_one == []
+    assert sum(reader.at_once) == len(rows)
+    assert len(reader.at_once) <= -(-len(rows) // 256)
+    assert len(found) == len(reader.at_once)
+    assert sum(each.batch.rows for each in found) == sum(rows)

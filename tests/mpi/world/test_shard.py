@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from treering import queries, shard
+from treering import channels, queries, shard
 from treering.errors import UserError
 from treering.job import Channel
 from treering.progress import Progress
@@ -149,6 +149,16 @@ def test_files_without_a_byte_have_no_rows(
     without = _own(world, root / "without", [empty] * world.size)
     with pytest.raises(UserError, match="channel train has files but no rows; check that they are not empty"):
         _load(world, without, content_type, distribution)
+
+
+def test_files_are_listed_once(world: World, root: Path) -> None:
+    """What was found before memory was planned is what is read: a file that comes later is not."""
+    folder = _own(world, root, [{f"{rank}.csv": b"1,2\n"} for rank in range(world.size)])
+    hosts = tuple(f"algo-{rank + 1}" for rank in range(world.size))
+    place = Place(hosts, hosts[world.rank], 1, found={"train": channels.look(folder)})
+    (folder / f"late-{world.rank}.csv").write_bytes(b"3,4\n")
+    channel, make = Channel("train", "csv", "ShardedByS3Key"), functools.partial(reader_for, "csv")
+    assert shard.load(world, place, channel, folder, make).label.tolist() == [1]
 
 
 def test_copies_of_any_age_are_the_same_files(world: World, rng: np.random.Generator, root: Path) -> None:
