@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -127,6 +128,9 @@ class Budget:
         self._scratch = scratch
         self._storage = Storage()
         self._way = Way.MEMORY
+        self._foreseen: Room | None = None
+        self._rows = 0
+        self._lock = threading.Lock()
 
     def foresee(self, given: Mapping[str, Channel], paths: Paths) -> Place:
         """The place of this rank, with what is to keep the rows of these channels, and what it found in their folders.
@@ -140,8 +144,22 @@ class Budget:
         plan = foreseen(room, listed, shares, self._chosen, self._free_disk(), self._demand())
         self._tell("expected", plan, room)
         self._storage = Storage(plan.kept, self._scratch, plan.reading)
+        self._foreseen = room
         found = {each.channel.name: each.files for each in listed.values()}
-        return dataclasses.replace(self._place, storage=self._storage, found=found)
+        return dataclasses.replace(self._place, storage=self._storage, found=found, note=self.note)
+
+    def note(self, rows: int, size: int) -> None:
+        """Hear of rows that were read, and of the bytes that belong to them besides features; by any thread.
+
+        Files may hold any number of times as much as was foreseen, so that only disk has room for it. Raises
+        UserError once there are more rows than can ever be trained on.
+        """
+        self._storage.give_way(size)
+        with self._lock:
+            self._rows += rows
+            total = self._rows
+        if self._foreseen is not None:
+            memory_plan.require_room_for_rows(self._foreseen, total, self._demand())
 
     def settle(self, shards: Mapping[str, Shard], progress: Progress) -> Limits:
         """How to bin rows that were read, and who hears of it; raises UserError when there is no way that they fit."""

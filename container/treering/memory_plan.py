@@ -199,6 +199,17 @@ def _reading(room: Room, extents: Sequence[Extent], demand: Demand) -> int:
     return largest.working * min(max(room.size // _WHILE_READING // largest.working, 1), demand.threads)
 
 
+def require_room_for_rows(room: Room, rows: int, demand: Demand) -> None:
+    """Raise UserError where the rows that were read so far can never be trained on, however many are to come."""
+    needed = _FIXED + _round(demand) * rows
+    if needed > _MARGIN * room.size:
+        raise UserError(
+            f"memory: {rows:,} rows are more than a rank can train on, and they are not all: their rounds take about "
+            f"{gib(needed)}, and {gib(room.size)} are left ({room.why}); look for a compressed file that holds more than it "
+            "should, or use an instance type with more memory, or more hosts, which share the rows"
+        )
+
+
 def require_room_to_read(file: str, needed: int, left: int, why: str) -> None:
     """Raise UserError for a file that cannot be read in pieces that are small enough: a Parquet file, that is."""
     if needed <= max(left, _FIXED):  # blocks of text are no more than what grows in a process anyway
@@ -254,7 +265,12 @@ def _bins(extent: Extent, demand: Demand) -> int:
 def _rounds(extents: Sequence[Extent], demand: Demand) -> int:
     rows = sum(extent.rows for extent in extents)
     histograms = max((_histograms(extent, demand) for extent in extents), default=0)
-    return (80 + 24 * demand.outputs) * rows + histograms
+    return _round(demand) * rows + histograms
+
+
+def _round(demand: Demand) -> int:
+    """Bytes of each row while rounds are trained."""
+    return 80 + 24 * demand.outputs
 
 
 def _histograms(extent: Extent, demand: Demand) -> int:

@@ -49,6 +49,9 @@ class Place:
         What keeps the features of all channels.
     found
         The files of channels that were listed already: for many files, that takes long.
+    note
+        Is told each time how many rows were read, and the bytes that belong to them besides features; may raise
+        what ends the job.
     """
 
     hosts: tuple[str, ...]
@@ -57,6 +60,7 @@ class Place:
     threads: int = 1
     storage: Storage = dataclasses.field(default_factory=Storage, compare=False)
     found: Mapping[str, Sequence[Found]] = dataclasses.field(default_factory=dict, compare=False)
+    note: Callable[[int, int], None] = dataclasses.field(default=lambda _rows, _size: None, compare=False)
 
     @property
     def ranks(self) -> int:
@@ -183,7 +187,7 @@ def load(  # noqa: PLR0913  # each is one side of the job
     progress = progress or Progress()
     size = sum(_bytes(reader, span) for span in mine)
     progress.phase(f"loading {channel.name}", size, "bytes")
-    rows = _Rows(mine, progress, place.storage)
+    rows = _Rows(mine, progress, place)
     loading.read(reader, mine, loading.threads_at_once(reader, mine, place.threads, place.storage), rows.take)
     progress.advance(size, rows=sum(rows.of_span))  # headers are in no batch
     pieces = _identify(world, mine, rows.of_span)
@@ -204,8 +208,9 @@ def _bytes(reader: Reader, span: Span) -> int:
 class _Rows:
     """What is read, as it comes, in any order."""
 
-    def __init__(self, spans: Sequence[Span], progress: Progress, storage: Storage) -> None:
-        self.storage = storage
+    def __init__(self, spans: Sequence[Span], progress: Progress, place: Place) -> None:
+        self.storage = place.storage
+        self._note = place.note
         self.of_span = [0] * len(spans)
         self._found: list[tuple[tuple[int, int], Dense | Sparse, Beside]] = []
         self._progress = progress
@@ -217,6 +222,7 @@ class _Rows:
         if not loaded.batch.rows:
             return
         chunk, beside = store(loaded.batch.features, self.storage), Beside.of(loaded.batch)
+        self._note(beside.rows, beside.nbytes)
         with self._lock:
             self._found.append((loaded.place, chunk, beside))
             for span, rows in loaded.rows:

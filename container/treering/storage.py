@@ -103,6 +103,12 @@ class Storage:
             self.spooled += stored.nbytes
         return moved
 
+    def give_way(self, size: int) -> None:
+        """Keep so many bytes less from now on, since others have taken them."""
+        with self._lock:
+            if self._memory is not None:
+                self._memory = max(self._memory - size, 0)
+
     def set_aside(self, size: int) -> int:
         """Have at least so many bytes `aside`, or as many as there can be, and keep less; how many there are now."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -144,3 +145,24 @@ def test_a_row_group_that_fits_no_memory_is_refused(tmp_path: Path, monkeypatch:
             r"\(this host's part is \d+ MiB\); write it with fewer rows in each row group",
             ended.failures[0],
         ), ended.failures[0]
+
+
+def test_a_file_that_unfolds_to_far_more_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random: np.random.Generator
+) -> None:
+    """It begins as others do, so nothing is foreseen; and it is not read to its end."""
+    monkeypatch.setenv(LIMIT_VARIABLE, "330")
+    noise = "".join(f"{a},{b}\n" for a, b in random.random((200_000, 2)).tolist())
+    content = gzip.compress(noise.encode() + b"0,1\n" * 8_000_000, 1)
+    ended = local_jobs.run(
+        Job({"train": {"a.csv.gz": content, "b.csv": "1,2\n"}}, {"num_round": "1"}), tmp_path
+    )
+    assert "memory, expected: rows in memory" in ended.log
+    (failure,) = ended.failures
+    found = re.match(
+        r"algo-1: UserError: memory: ([\d,]+) rows are more than a rank can train on, and they are not all: .+"
+        r"look for a compressed file that holds more than it should",
+        failure,
+    )
+    assert found is not None, failure
+    assert int(found[1].replace(",", "")) < 4_000_000

@@ -9,7 +9,7 @@ import pytest
 
 from treering.errors import UserError
 from treering.memory import Room
-from treering.memory_plan import Demand, Plan, Way, decide
+from treering.memory_plan import Demand, Plan, Way, decide, require_room_for_rows
 from treering.sizing import Extent
 
 _DEMAND = Demand(max_bin=256, outputs=1, nodes=80)
@@ -92,6 +92,18 @@ def test_a_refusal_has_numbers_and_advice() -> None:
         UserError, match=r"on disk they need about .+ GiB, of which 1 MiB are free.+scratch_folder"
     ):
         _decide(1 << 30, disk=1 << 20)
+
+
+def test_rows_that_can_never_be_trained_on_end_the_job_while_they_are_read() -> None:
+    """With room for half as much again, since others may let go of memory; outputs count."""
+    room = Room(1 << 30, "so they say")
+    require_room_for_rows(room, 14_000_000, _DEMAND)
+    for rows, demand in ((16_000_000, _DEMAND), (14_000_000, dataclasses.replace(_DEMAND, outputs=2))):
+        with pytest.raises(
+            UserError,
+            match=rf"memory: {rows:,} rows are more .+ 1\.\d GiB, and 1\.0 GiB are left \(so they say\)",
+        ):
+            require_room_for_rows(room, rows, demand)
 
 
 def test_an_estimate_may_be_wrong() -> None:
