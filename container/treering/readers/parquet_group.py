@@ -93,7 +93,7 @@ def memory_by_columns(group: parquet.RowGroupMetaData) -> int:
     rows, columns = int(group.num_rows), int(group.num_columns)
     texts = [_texts(group.column(number), rows) for number in range(columns)]
     at_once = max(1, _DECODED // (_WIDEST * max(1, rows)))
-    text = max((sum(some) for some in itertools.batched(texts, at_once)), default=0)
+    text = max((sum(some) for some in itertools.batched(texts, min(at_once, max(columns, 1)))), default=0)
     return 4 * rows * columns + 3 * _WIDEST * rows * min(at_once, columns) + text
 
 
