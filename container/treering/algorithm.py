@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import json
@@ -70,6 +69,7 @@ def run(
     """
     progress = progress or Progress()
     pa.set_cpu_count(threads(chosen))
+    pa.set_io_thread_count(threads(chosen))
     place = place_of(world, config.resources, threads(chosen))
     folder = checkpoints.open_folder(world, paths)
     schema.agree_settings(world, place.host, settings(chosen))
@@ -84,8 +84,8 @@ def run(
     progress.phase("loading")
     with contextlib.ExitStack() as stack:
         budget = Budget(place, chosen, stack.enter_context(Scratch(chosen.scratch_folder)))
-        storage = stack.enter_context(contextlib.closing(budget.foresee(agreed, paths)))
-        place = dataclasses.replace(place, storage=storage)
+        place = budget.foresee(agreed, paths)
+        stack.enter_context(contextlib.closing(place.storage))
         shards = inputs.load(world, place, agreed, chosen, paths, start, progress)
         limits = budget.settle(shards, progress)
         trained, model = stack.enter_context(

@@ -13,14 +13,15 @@ import dataclasses
 import logging
 import os
 import stat
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from treering.errors import PlatformError, UserError
 from treering.readers.batch import File
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from treering.job import Channel
 
@@ -28,16 +29,32 @@ log = logging.getLogger(__name__)
 
 type Names = list[tuple[str, int]]  # (name below the channel's folder, bytes) of each file, sorted by name
 
+_SECOND = 10**9  # nanoseconds
+
+
+class Found(NamedTuple):
+    """A file of a channel's folder: its name below it, its bytes, and `File.modified`."""
+
+    name: str
+    size: int
+    modified: int | None
+
 
 def list_files(folder: Path) -> Names:
-    """The data files of one channel on this host, in folders of any depth.
+    """What `look` finds, as far as hosts that see the same files agree on it."""
+    return [(each.name, each.size) for each in look(folder)]
+
+
+def look(folder: Path) -> list[Found]:
+    """The data files of one channel on this host, in folders of any depth, sorted by name.
 
     Names that begin with ``.`` or ``_`` (``_SUCCESS``, ``.crc``, editors' droppings) are no data: they
     are skipped, folders of that kind with all they hold, and told in one log line. A missing folder is
     an empty one. Raises PlatformError when a folder or file cannot be looked at.
     """
-    found: Names = []
+    found: list[Found] = []
     skipped: list[str] = []
+    began = time.time_ns()
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError) or Path(error.filename) != folder:
@@ -47,22 +64,30 @@ def list_files(folder: Path) -> Names:
         hidden = {name for name in (*folders, *names) if name.startswith((".", "_"))}
         skipped += hidden
         folders[:] = [name for name in folders if name not in hidden]
+        below = parent.removeprefix(str(folder)).lstrip("/")
         for name in names:
-            path = Path(parent, name)
+            path = f"{parent}/{name}"
             if name not in hidden:
                 try:
-                    status = path.stat()
+                    status = os.stat(path)  # noqa: PTH116  # making a Path takes longer, and there may be many files
                 except OSError as error:
                     raise PlatformError(f"cannot read {path}: {error.strerror}") from error
                 if not stat.S_ISREG(status.st_mode):
                     raise PlatformError(f"{path} is no regular file but a pipe, socket or device; remove it")
-                found.append((path.relative_to(folder).as_posix(), status.st_size))
+                name_below = f"{below}/{name}" if below else name
+                found.append(Found(name_below, status.st_size, _modified(status.st_mtime_ns, began)))
     if skipped:
         examples = ", ".join(sorted(skipped)[:3])
         log.info(
             "channel %s: skipped %d hidden file(s) or folder(s): %s", folder.name, len(skipped), examples
         )
-    return sorted(found)
+    return sorted(found, key=lambda each: each.name)
+
+
+def _modified(told: int, now: int) -> int | None:
+    """The time at which a file was written, unless its mount may just say now whenever it is asked."""
+    resolution = 1 if told % _SECOND else _SECOND
+    return told if told + resolution <= now else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +99,12 @@ class Group:
 
 
 def group_ranks(
-    channel: Channel, folder: Path, hosts: Sequence[str], listings: Sequence[Names], ranks_per_host: int
+    channel: Channel,
+    folder: Path,
+    hosts: Sequence[str],
+    listings: Sequence[Names],
+    ranks_per_host: int,
+    modified: Mapping[str, int | None] | None = None,
 ) -> list[Group]:
     """Decide which ranks share which files.
 
@@ -88,6 +118,8 @@ def group_ranks(
         All hosts in rank order, and what each found by `list_files`.
     ranks_per_host
         Rank ``r`` lives on host ``r // ranks_per_host``.
+    modified
+        `File.modified` of this host's files by name, which other hosts know nothing of.
 
     Raises
     ------
@@ -106,11 +138,13 @@ def group_ranks(
     # Sharded files have distinct names on real S3; should two hosts hold equal names, the host decides.
     order = sorted((name, holder) for _, holder in shares for name, _ in listings[holder])
     positions = {key: position for position, key in enumerate(order)}
+    times = modified or {}
     return [
         Group(
             tuple(host * ranks_per_host + i for host in members for i in range(ranks_per_host)),
             tuple(
-                File(folder / name, name, positions[name, holder], size) for name, size in listings[holder]
+                File(folder / name, name, positions[name, holder], size, times.get(name))
+                for name, size in listings[holder]
             ),
         )
         for members, holder in shares

@@ -165,11 +165,14 @@ class Features:
     def merged(self, size: int) -> Iterator[Array]:
         """All rows in pieces of about `size` bytes, several chunks in one where they are smaller."""
         group: list[Dense | Sparse] = []
+        together = 0
         for chunk in self._chunks:
-            if group and sum(each.nbytes for each in group) + chunk.nbytes > size:
+            more = chunk.nbytes
+            if group and together + more > size:
                 yield self._joined(group)
-                group = []
+                group, together = [], 0
             group.append(chunk)
+            together += more
         if group:
             yield self._joined(group)
 

@@ -95,6 +95,12 @@ class Beside:
         """Number of rows."""
         return int(self.label.size)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        arrays = (self.label, self.weight, self.group, self.label_upper, self.base_margin)
+        return sum(each.nbytes for each in arrays if each is not None)
+
 
 def _copy[T: np.generic](values: NDArray[T] | None) -> NDArray[T] | None:
     return None if values is None else values.copy()

@@ -18,12 +18,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from treering.memory_plan import require_room_to_read
 from treering.readers.compression import has_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from treering.readers.batch import Batch, Reader, Span
+    from treering.storage import Storage
 
 _SMALL: Final = 64 << 10  # bytes of a file that is not read alone
 _TOGETHER: Final = 1 << 20  # bytes of such files in one batch
@@ -51,6 +53,23 @@ class Loaded:
 
 type _Results = list[tuple[Batch, tuple[tuple[int, int], ...]]]
 type _Task = Callable[[], _Results]
+
+
+def threads_at_once(reader: Reader, spans: Sequence[Span], threads: int, storage: Storage) -> int:
+    """How many threads may read at once, as far as there is memory for what they take meanwhile.
+
+    Raises
+    ------
+    UserError
+        There is not enough for one.
+    """
+    needed = {span.file: reader.working_memory(span.file) for span in spans}
+    largest = max(needed, key=needed.__getitem__, default=None)
+    if largest is None or not needed[largest]:
+        return threads
+    aside = storage.set_aside(needed[largest])
+    require_room_to_read(largest.name, needed[largest], aside, "beside the rows that are there")
+    return threads if storage.aside is None else max(1, min(threads, aside // needed[largest]))
 
 
 def read(reader: Reader, spans: Sequence[Span], threads: int, deliver: Callable[[Loaded], None]) -> None:

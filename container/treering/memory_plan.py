@@ -6,7 +6,8 @@ What takes memory, in bytes, as measured with XGBoost 3.4.1 (``hist`` on the CPU
 - the bins: 2.4 for each cell where no value is missing, else 4 for each value and 1.2 for each cell, or 13 for
   each value of sparse rows; twice the part of the cells beyond 256 bins;
 - the rounds: 80 and 24 for each output a row, and 16 for each bin of each node of a tree;
-- a few pieces of the data on the way from one to the next.
+- a few pieces of the data on the way from one to the next: blocks and row groups while they are read, in each
+  thread that reads, and what is binned at once.
 
 Three ways, the first that fits is taken. *memory*: both stay there. *columns on disk*: features beyond what
 is left go to a file, and come back column by column to be sorted and piece by piece to be binned. *external
@@ -44,6 +45,7 @@ _FEWEST_COLUMNS: Final = 1 << 24
 _SMALLEST_PIECE: Final = 4 << 20
 _BIN: Final = 16  # bytes: two float64 sums
 _NARROW: Final = 256  # bins that a byte can tell apart
+_WHILE_READING: Final = 4  # the part of the room that threads which read side by side may take
 _MARGIN: Final = (
     1.5  # by how much an estimate has to be beyond all room to end the job before it is known better
 )
@@ -73,6 +75,8 @@ class Demand:
         Whether XGBoost takes the rows unbinned, which nothing but memory holds.
     ranks
         That share the rows, about alike.
+    threads
+        Of this rank, which may all read at once.
     """
 
     max_bin: int
@@ -81,6 +85,7 @@ class Demand:
     external: bool | None = None
     as_they_are: bool = False
     ranks: int = 1
+    threads: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ class Plan:
         Values to sort at once.
     piece
         Bytes of features to bin at once.
+    reading
+        Bytes that all threads together may take while they read, besides what is kept.
     """
 
     way: Way
@@ -109,6 +116,7 @@ class Plan:
     kept: int
     values_at_once: int
     piece: int
+    reading: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,17 +164,18 @@ def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int
     Raises
     ------
     UserError
-        When no way fits.
+        When no way fits, or there is no room to read the largest file.
     """
+    reading = _reading(room, extents, demand)
     features, bins = sum(each.features for each in extents), sum(_bins(each, demand) for each in extents)
     rounds, sorting = _rounds(extents, demand), _sorting(room, extents)
     piece = min(max(_SMALLEST_PIECE, room.size // 16), PIECE)
     moving, pages = _PIECES * min(piece, features), min(_PAGES * _page(extents, demand, piece), bins)
     # Beside the features while those are there, and without them.
     beside = {
-        Way.MEMORY: max(sorting, bins + moving),
-        Way.COLUMNS_ON_DISK: max(sorting, bins + moving),
-        Way.EXTERNAL: max(sorting, pages + moving),
+        Way.MEMORY: max(reading, sorting, bins + moving),
+        Way.COLUMNS_ON_DISK: max(reading, sorting, bins + moving),
+        Way.EXTERNAL: max(reading, sorting, pages + moving),
     }
     after = {Way.MEMORY: bins + rounds, Way.COLUMNS_ON_DISK: bins + rounds, Way.EXTERNAL: pages + rounds}
     peaks = {way: _FIXED + max(beside[way] + features * (way is Way.MEMORY), after[way]) for way in Way}
@@ -176,9 +185,40 @@ def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int
     for way in ways:
         is_last = way is ways[-1]
         if peaks[way] <= room.size * (slack if is_last else 1.0) and disks[way] <= free_disk * slack:
-            kept = room.size - _FIXED - (sorting if way is Way.MEMORY else beside[way])
-            return Plan(way, peaks[way], disks[way], max(kept, 0), sorting // 8, piece)
+            kept = room.size - _FIXED - (max(reading, sorting) if way is Way.MEMORY else beside[way])
+            return Plan(way, peaks[way], disks[way], max(kept, 0), sorting // 8, piece, reading)
     raise _refusal(room, ways, peaks, disks, free_disk)
+
+
+def _reading(room: Room, extents: Sequence[Extent], demand: Demand) -> int:
+    """What all threads take while they read: as many as a part of the room is enough for, and one at least."""
+    largest = max(extents, key=lambda each: each.working, default=None)
+    if largest is None or not largest.working:
+        return 0
+    require_room_to_read(largest.largest, largest.working, room.size - _FIXED, room.why)
+    return largest.working * min(max(room.size // _WHILE_READING // largest.working, 1), demand.threads)
+
+
+def require_room_for_rows(room: Room, rows: int, demand: Demand) -> None:
+    """Raise UserError where the rows that were read so far can never be trained on, however many are to come."""
+    needed = _FIXED + _round(demand) * rows
+    if needed > _MARGIN * room.size:
+        raise UserError(
+            f"memory: {rows:,} rows are more than a rank can train on, and they are not all: their rounds take about "
+            f"{gib(needed)}, and {gib(room.size)} are left ({room.why}); look for a compressed file that holds more than it "
+            "should, or use an instance type with more memory, or more hosts, which share the rows"
+        )
+
+
+def require_room_to_read(file: str, needed: int, left: int, why: str) -> None:
+    """Raise UserError for a file that cannot be read in pieces that are small enough: a Parquet file, that is."""
+    if needed <= max(left, _FIXED):  # blocks of text are no more than what grows in a process anyway
+        return
+    raise UserError(
+        f"memory: reading {file} takes about {gib(needed)} at once, since a row group of Parquet has to be unpacked with "
+        f"all of its columns side by side, and {gib(max(left, 0))} are left for it ({why}); write it with fewer rows in "
+        "each row group, or use an instance type with more memory"
+    )
 
 
 def _ways(demand: Demand) -> list[Way]:
@@ -225,7 +265,12 @@ def _bins(extent: Extent, demand: Demand) -> int:
 def _rounds(extents: Sequence[Extent], demand: Demand) -> int:
     rows = sum(extent.rows for extent in extents)
     histograms = max((_histograms(extent, demand) for extent in extents), default=0)
-    return (80 + 24 * demand.outputs) * rows + histograms
+    return _round(demand) * rows + histograms
+
+
+def _round(demand: Demand) -> int:
+    """Bytes of each row while rounds are trained."""
+    return 80 + 24 * demand.outputs
 
 
 def _histograms(extent: Extent, demand: Demand) -> int:

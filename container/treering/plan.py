@@ -119,8 +119,10 @@ def _resolve_memory(
     rows = {name: channel for name, channel in given.items() if name != "model"}
     shares = {name: budget.share(channel, hosts, per_host) for name, channel in rows.items()}
     free = Scratch(chosen.scratch_folder).free // per_host
+    asked = budget.demand(chosen, launch.world_size, chosen.nthread or launch.threads_per_rank)
+    listed = {name: budget.Listed.of(channel, launch.paths) for name, channel in rows.items()}
     try:
-        plan = budget.foreseen(room, rows, shares, chosen, launch.paths, free, launch.world_size)
+        plan = budget.foreseen(room, listed, shares, chosen, free, asked)
         return budget.describe(plan, room)
     except UserError as error:  # the job may be planned on a smaller machine than it is for
         return f"not on a host like this one: {error}"

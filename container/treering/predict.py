@@ -127,8 +127,8 @@ def predict(
 def _files(data: Path) -> list[File]:
     if data.is_dir():
         files = [
-            File(data / name, name, position, size)
-            for position, (name, size) in enumerate(channels.list_files(data))
+            File(data / each.name, each.name, position, each.size, each.modified)
+            for position, each in enumerate(channels.look(data))
         ]
     elif data.exists():
         files = [File(data, data.name, 0, data.stat().st_size)]

@@ -19,12 +19,13 @@ from treering.progress import Progress
 from treering.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from treering.categories import Categories
+    from treering.channels import Found
     from treering.features import Dense, Sparse
     from treering.job import Channel
     from treering.loading import Loaded
@@ -46,6 +47,11 @@ class Place:
         How many of this rank read.
     storage
         What keeps the features of all channels.
+    found
+        The files of channels that were listed already: for many files, that takes long.
+    note
+        Is told each time how many rows were read, and the bytes that belong to them besides features; may raise
+        what ends the job.
     """
 
     hosts: tuple[str, ...]
@@ -53,6 +59,8 @@ class Place:
     ranks_per_host: int
     threads: int = 1
     storage: Storage = dataclasses.field(default_factory=Storage, compare=False)
+    found: Mapping[str, Sequence[Found]] = dataclasses.field(default_factory=dict, compare=False)
+    note: Callable[[int, int], None] = dataclasses.field(default=lambda _rows, _size: None, compare=False)
 
     @property
     def ranks(self) -> int:
@@ -157,9 +165,12 @@ def load(  # noqa: PLR0913  # each is one side of the job
         When hosts that should see the same files do not.
     """
     is_train = known is None if is_train is None else is_train
-    listings = world.allgather(channels.list_files(folder))[:: place.ranks_per_host]
+    found = place.found.get(channel.name)
+    found = channels.look(folder) if found is None else found
+    listings = world.allgather([(each.name, each.size) for each in found])[:: place.ranks_per_host]
     listings = [[(name, size) for name, size in listing] for listing in listings]
-    groups = channels.group_ranks(channel, folder, place.hosts, listings, place.ranks_per_host)
+    modified = {each.name: each.modified for each in found}
+    groups = channels.group_ranks(channel, folder, place.hosts, listings, place.ranks_per_host, modified)
     channels.require_files(channel.name, folder, groups)
     warning = channels.repeated(channel, place.hosts, listings)
     if warning and world.rank == 0:
@@ -176,8 +187,8 @@ def load(  # noqa: PLR0913  # each is one side of the job
     progress = progress or Progress()
     size = sum(_bytes(reader, span) for span in mine)
     progress.phase(f"loading {channel.name}", size, "bytes")
-    rows = _Rows(mine, progress, place.storage)
-    loading.read(reader, mine, place.threads, rows.take)
+    rows = _Rows(mine, progress, place)
+    loading.read(reader, mine, loading.threads_at_once(reader, mine, place.threads, place.storage), rows.take)
     progress.advance(size, rows=sum(rows.of_span))  # headers are in no batch
     pieces = _identify(world, mine, rows.of_span)
     loaded = _assemble(world, channel.name, agreed, rows, pieces, is_train=is_train)
@@ -197,8 +208,9 @@ def _bytes(reader: Reader, span: Span) -> int:
 class _Rows:
     """What is read, as it comes, in any order."""
 
-    def __init__(self, spans: Sequence[Span], progress: Progress, storage: Storage) -> None:
-        self.storage = storage
+    def __init__(self, spans: Sequence[Span], progress: Progress, place: Place) -> None:
+        self.storage = place.storage
+        self._note = place.note
         self.of_span = [0] * len(spans)
         self._found: list[tuple[tuple[int, int], Dense | Sparse, Beside]] = []
         self._progress = progress
@@ -210,6 +222,7 @@ class _Rows:
         if not loaded.batch.rows:
             return
         chunk, beside = store(loaded.batch.features, self.storage), Beside.of(loaded.batch)
+        self._note(beside.rows, beside.nbytes)
         with self._lock:
             self._found.append((loaded.place, chunk, beside))
             for span, rows in loaded.rows:

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from treering.readers.batch import Reader
+    from treering.readers.compression import Text
     from treering.shard import Shard
 
 _SAMPLE: Final = 1 << 20  # bytes of text
+_FETCHED: Final = 4  # times as much of an archive tells better how far it unfolds than its first piece
+_UNFOLDED: Final = 64 << 20  # bytes of text that are enough in any case
 _INDEX: Final = re.compile(rb"[ \t](\d{1,10}):")  # of LIBSVM
 
 
@@ -33,12 +36,16 @@ class Extent:
         How many are there, the missing ones left out.
     is_sparse
         Whether they are kept as CSR.
+    working
+        Bytes that each thread takes while rows are read, for the file called `largest`; 0 where that is over.
     """
 
     rows: int
     columns: int
     values: int
     is_sparse: bool
+    working: int = 0
+    largest: str = ""
 
     @property
     def features(self) -> int:
@@ -67,7 +74,8 @@ def expect(reader: Reader, folder: Path, listing: Sequence[tuple[str, int]], sha
     Returns
     -------
     Extent
-        As if all files were like the largest one. Text may well be off by a tenth; of Parquet, missing values
+        As if all files were like the largest one. Text may well be off by a tenth, and an archive that begins
+        unlike the rest by any factor: `Budget.note` sees to that while it is read. Of Parquet, missing values
         are not known beforehand and taken for there being some.
 
     Raises
@@ -81,18 +89,34 @@ def expect(reader: Reader, folder: Path, listing: Sequence[tuple[str, int]], sha
     name, size = max(listing, key=lambda each: each[1])
     file = File(folder / name, name, 0, size)
     scale = share * total / size
-    columns = reader.columns(file).count
+    columns, working = reader.columns(file).count, reader.working_memory(file)
     if reader.unit == "rows":
         rows = round(scale * reader.extent(file))
-        return Extent(rows, columns, max(rows * columns - 1, 0), is_sparse=False)
+        return Extent(rows, columns, max(rows * columns - 1, 0), False, working, name)
     with compression.opened_text(file) as text:
         head = text.read(_SAMPLE)
-        scale *= size / max(text.consumed, 1)
+        scale *= _times(text, len(head), size)
     lines = head.count(b"\n") or 1
     rows = round(scale * lines)
     if columns:
-        return Extent(rows, columns, max(rows * columns - 1, 0), is_sparse=False)
+        return Extent(rows, columns, max(rows * columns - 1, 0), False, working, name)
     # The reader will name the row of an index that is too large.
     pairs = [index for index in map(int, _INDEX.findall(head)) if index <= LARGEST_INDEX]
     widest = 1 + max(pairs, default=0)  # no look at a part can tell all columns
-    return Extent(rows, widest, round(scale * len(pairs)), is_sparse=True)
+    return Extent(rows, widest, round(scale * len(pairs)), True, working, name)
+
+
+def _times(text: Text, head: int, size: int) -> float:
+    """How many times as long as its first `head` bytes, which were read, a text is whose file has `size` bytes.
+
+    An archive is fetched in pieces of which a part was enough for those bytes; a small one is there as a whole.
+    """
+    if not text.compressed:
+        return size / max(text.consumed, 1)
+    enough, read = _FETCHED * text.consumed, head
+    while text.consumed < enough and read < _UNFOLDED:
+        more = len(text.read(_SAMPLE))
+        if not more:
+            return read / max(head, 1)
+        read += more
+    return read / max(head, 1) * size / max(text.consumed, 1)

@@ -53,10 +53,15 @@ class Storage:
         Bytes that may stay in memory; all of them where None.
     scratch
         Where the file goes that takes the rest.
+    aside
+        Bytes of memory besides, which those who bring the arrays may take meanwhile; any number where None.
     """
 
-    def __init__(self, memory: int | None = None, scratch: Scratch | None = None) -> None:
+    def __init__(
+        self, memory: int | None = None, scratch: Scratch | None = None, aside: int | None = None
+    ) -> None:
         self._memory = memory
+        self.aside = aside
         self._scratch = scratch or Scratch()
         self._lock = threading.Lock()
         self._slab = memoryview(b"")
@@ -97,6 +102,22 @@ class Storage:
             self.kept -= stored.nbytes
             self.spooled += stored.nbytes
         return moved
+
+    def give_way(self, size: int) -> None:
+        """Keep so many bytes less from now on, since others have taken them."""
+        with self._lock:
+            if self._memory is not None:
+                self._memory = max(self._memory - size, 0)
+
+    def set_aside(self, size: int) -> int:
+        """Have at least so many bytes `aside`, or as many as there can be, and keep less; how many there are now."""
+        with self._lock:
+            if self._memory is None or self.aside is None:
+                return size
+            more = min(max(size - self.aside, 0), max(self._memory - self.kept, 0))
+            self._memory -= more
+            self.aside += more
+            return self.aside
 
     def close(self) -> None:
         """Let go of the file; what lies there cannot be read any more."""

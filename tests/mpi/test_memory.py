@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 from typing import TYPE_CHECKING
 
 import local_jobs
 import numpy as np
+import pyarrow as pa
 import pytest
 from local_jobs import Job
+from pyarrow import parquet
 
 from treering.memory import LIMIT_VARIABLE
 
@@ -115,3 +118,51 @@ def test_what_fits_nowhere_ends_the_job(
         r"is \d+ MiB\); use an instance type with more memory, or more hosts",
         failure,
     ), failure
+
+
+def test_a_row_group_that_fits_no_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is read, with what it takes, what there is and what to do; and doing that helps."""
+    monkeypatch.setenv(LIMIT_VARIABLE, "330")
+    rows, columns = 150_000, 130
+    table = pa.table(
+        {"y": np.arange(rows) % 2.0} | {f"x{n}": np.arange(rows) % (n + 3.0) for n in range(columns)}
+    )
+    for name, size in (("large", rows), ("small", rows // 50)):
+        folder = tmp_path / name
+        folder.mkdir()
+        target = pa.BufferOutputStream()
+        parquet.write_table(table, target, row_group_size=size)
+        (folder / "scratch").mkdir()
+        more = {"num_round": "1", "max_depth": "2", "scratch_folder": str(folder / "scratch")}
+        job = Job({"train": {"part-0": target.getvalue().to_pybytes()}}, _HYPERPARAMETERS | more, "parquet")
+        ended = local_jobs.run(job, folder)
+        if name == "small":
+            assert ended.code == 0, ended.log
+            continue
+        assert "channel train: " not in ended.log
+        assert re.match(
+            r"algo-1: UserError: memory: reading part-0 takes about \d+ MiB at once.+ and \d+ MiB are left for it "
+            r"\(this host's part is \d+ MiB\); write it with fewer rows in each row group",
+            ended.failures[0],
+        ), ended.failures[0]
+
+
+def test_a_file_that_unfolds_to_far_more_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random: np.random.Generator
+) -> None:
+    """It begins as others do, so nothing is foreseen; and it is not read to its end."""
+    monkeypatch.setenv(LIMIT_VARIABLE, "330")
+    noise = "".join(f"{a},{b}\n" for a, b in random.random((200_000, 2)).tolist())
+    content = gzip.compress(noise.encode() + b"0,1\n" * 8_000_000, 1)
+    ended = local_jobs.run(
+        Job({"train": {"a.csv.gz": content, "b.csv": "1,2\n"}}, {"num_round": "1"}), tmp_path
+    )
+    assert "memory, expected: rows in memory" in ended.log
+    (failure,) = ended.failures
+    found = re.match(
+        r"algo-1: UserError: memory: ([\d,]+) rows are more than a rank can train on, and they are not all: .+"
+        r"look for a compressed file that holds more than it should",
+        failure,
+    )
+    assert found is not None, failure
+    assert int(found[1].replace(",", "")) < 4_000_000

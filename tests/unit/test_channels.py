@@ -51,6 +51,25 @@ def test_files_of_any_depth_are_listed_in_order(tmp_path: Path) -> None:
     ]
 
 
+def test_the_time_of_the_last_write_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any age, 0 included; but a time that may be just the time of asking is none, to the mount's own precision."""
+    _lay(tmp_path, {"a": b"1", "b": b"22"})
+    for told, found in (
+        (0, 0),
+        (10**9, 10**9),
+        (7 * 10**9 - 1, 7 * 10**9 - 1),
+        (7 * 10**9, None),
+        (6 * 10**9, 6 * 10**9),
+        (6 * 10**9 + 1, 6 * 10**9 + 1),
+        (8 * 10**9 + 1, None),
+    ):
+        os.utime(tmp_path / "a", ns=(0, told))
+        os.utime(tmp_path / "b", ns=(0, 5))
+        with monkeypatch.context() as clock:
+            clock.setattr("time.time_ns", lambda: 7 * 10**9)
+            assert channels.look(tmp_path) == [("a", 1, found), ("b", 2, 5)]
+
+
 def test_hidden_names_are_skipped_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Files and folders that begin with . or _ are no data, with all they hold, and one line says so."""
     folder = tmp_path / "train"
@@ -149,6 +168,14 @@ def test_replicated_hosts_share_their_files() -> None:
     names: Names = [("a", 1), ("b", 2)]
     expected = [Group((0, 1, 2, 3), (_file("a", 0, 1), _file("b", 1, 2)))]
     assert _groups("FullyReplicated", [names, names], 2) == expected
+
+
+def test_times_are_known_of_this_hosts_copies_alone() -> None:
+    """Hosts with the same files agree whatever their times are, which are no part of what a file is."""
+    names: Names = [("a", 1), ("b", 2)]
+    [group] = channels.group_ranks(Channel("train"), _FOLDER, ["x", "y"], [names, names], 1, {"b": 7})
+    assert [file.modified for file in group.files] == [None, 7]
+    assert group.files == (_file("a", 0, 1), _file("b", 1, 2))
 
 
 def test_a_host_without_files_of_a_replicated_channel_reads_nothing() -> None:

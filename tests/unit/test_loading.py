@@ -10,15 +10,19 @@ import pytest
 
 from treering import loading
 from treering.errors import UserError
+from treering.loading import Loaded
 from treering.readers import formats
 from treering.readers.batch import File, Span
+from treering.readers.csv import CsvReader
+from treering.storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from treering.loading import Loaded
+    from treering.readers.batch import Batch
 
 _THREADS = pytest.mark.parametrize("threads", [1, 2, 5])
 
@@ -81,3 +85,67 @@ def test_no_files_are_no_rows(threads: int) -> None:
     """A rank may have nothing to read."""
     labels, rows = _read([], threads)
     assert (labels.size, rows) == (0, [])
+
+
+_MIB = 1 << 20
+
+
+class _Hungry(CsvReader):
+    """Takes a MiB for each byte of a file."""
+
+    def working_memory(self, file: File) -> int:
+        return file.size * _MIB
+
+
+def test_as_many_threads_read_as_there_is_memory_for(tmp_path: Path) -> None:
+    """What is set aside decides, and rows in memory leave more where one thread needs it, as far as there is room."""
+    spans = _spans(tmp_path, ["1,2\n" * rows for rows in (5, 25, 10)])
+    reader = _Hungry()
+    assert loading.threads_at_once(reader, spans, 4, Storage()) == 4
+    assert loading.threads_at_once(reader, [], 4, Storage(0, None, 0)) == 4
+    assert loading.threads_at_once(reader, spans, 4, Storage(0, None, 1000 * _MIB)) == 4
+    assert loading.threads_at_once(reader, spans, 4, Storage(0, None, 399 * _MIB)) == 3
+    storage = Storage(71 * _MIB, None, 30 * _MIB)
+    assert loading.threads_at_once(reader, spans, 4, storage) == 1
+    kept = [storage.put(np.zeros(_MIB, np.uint8)) for _ in range(2)]
+    assert (storage.kept, storage.spooled) == (_MIB, _MIB)
+    with pytest.raises(
+        UserError,
+        match=r"reading 0000\.csv takes about 104 MiB .+ 100 MiB are left .+fewer rows in each row group",
+    ):
+        loading.threads_at_once(reader, _spans(tmp_path, ["1,2\n" * 26]), 4, storage)
+    assert loading.threads_at_once(reader, _spans(tmp_path, ["1,2\n" * 16]), 4, Storage(0, None, 0)) == 1
+    del kept
+    storage.close()
+
+
+class _Counting(CsvReader):
+    """Notes how often it is asked for what costs as much as a file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one_by_one: list[int] = []
+        self.at_once: list[int] = []
+
+    def tasks(self, span: Span) -> Iterator[Callable[[], Batch]]:
+        self.one_by_one.append(span.file.position)
+        return super().tasks(span)
+
+    def together(self, spans: Sequence[Span]) -> tuple[Batch, list[int]] | None:
+        self.at_once.append(len(spans))
+        return super().together(spans)
+
+
+@_THREADS
+def test_thousands_of_tiny_files_are_a_few_batches(
+    tmp_path: Path, random: np.random.Generator, threads: int
+) -> None:
+    """The parser is called once for hundreds of them, and none is read alone."""
+    rows = random.integers(1, 4, 3000).tolist()
+    reader, found = _Counting(), list[Loaded]()
+    loading.read(reader, _spans(tmp_path, ["1,2\n" * count for count in rows]), threads, found.append)
+    assert reader.one_by_one == []
+    assert sum(reader.at_once) == len(rows)
+    assert len(reader.at_once) <= -(-len(rows) // 256)
+    assert len(found) == len(reader.at_once)
+    assert sum(each.batch.rows for each in found) == sum(rows)

@@ -9,7 +9,7 @@ import pytest
 
 from treering.errors import UserError
 from treering.memory import Room
-from treering.memory_plan import Demand, Plan, Way, decide
+from treering.memory_plan import Demand, Plan, Way, decide, require_room_for_rows
 from treering.sizing import Extent
 
 _DEMAND = Demand(max_bin=256, outputs=1, nodes=80)
@@ -60,6 +60,28 @@ def test_a_full_disk_takes_nothing() -> None:
     assert _ways(_DEMAND, disk=1 << 20) == [Way.MEMORY]
 
 
+def test_reading_has_its_part() -> None:
+    """Threads that read side by side take a quarter of the room, one takes what it needs, and rows make way for it."""
+    demand = dataclasses.replace(_DEMAND, threads=16)
+    room = 8 << 30
+
+    def plan(working: int) -> Plan:
+        extent = dataclasses.replace(_EXTENT, working=working, largest="a.parquet")
+        return decide(Room(room, "so they say"), [extent], demand, _DISK, is_known=False)
+
+    assert plan(0).reading == 0
+    assert plan(1 << 20).reading == 16 << 20
+    assert plan(1 << 29).reading == 4 << 29
+    large = plan(6 << 30)
+    assert large.reading == 6 << 30
+    assert large.kept <= room - large.reading < plan(0).kept
+    with pytest.raises(
+        UserError,
+        match=r"reading a\.parquet takes about 8\.0 GiB at once.+7\.9 GiB are left.+fewer rows in each row",
+    ):
+        plan(8 << 30)
+
+
 def test_a_refusal_has_numbers_and_advice() -> None:
     """What is needed, what is left and why, and what to do: about memory or about the disk."""
     with pytest.raises(
@@ -70,6 +92,18 @@ def test_a_refusal_has_numbers_and_advice() -> None:
         UserError, match=r"on disk they need about .+ GiB, of which 1 MiB are free.+scratch_folder"
     ):
         _decide(1 << 30, disk=1 << 20)
+
+
+def test_rows_that_can_never_be_trained_on_end_the_job_while_they_are_read() -> None:
+    """With room for half as much again, since others may let go of memory; outputs count."""
+    room = Room(1 << 30, "so they say")
+    require_room_for_rows(room, 14_000_000, _DEMAND)
+    for rows, demand in ((16_000_000, _DEMAND), (14_000_000, dataclasses.replace(_DEMAND, outputs=2))):
+        with pytest.raises(
+            UserError,
+            match=rf"memory: {rows:,} rows are more .+ 1\.\d GiB, and 1\.0 GiB are left \(so they say\)",
+        ):
+            require_room_for_rows(room, rows, demand)
 
 
 def test_an_estimate_may_be_wrong() -> None:

@@ -13,6 +13,7 @@ from treering import channels, sizing
 from treering.readers import formats
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -47,6 +48,18 @@ def test_text_is_sampled(tmp_path: Path, random: np.random.Generator, compressed
     assert found.columns == _COLUMNS
     assert not found.is_sparse
     assert found.features == 4 * found.rows * _COLUMNS
+
+
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, lambda text: pa.compress(text, "zstd", asbytes=True)], ids=["gzip", "zstd"]
+)
+@pytest.mark.parametrize("rows", [10, 100_000, 8_000_000])
+def test_an_archive_unfolds_as_far_as_it_does(
+    tmp_path: Path, pack: Callable[[bytes], bytes], rows: int
+) -> None:
+    """A tiny file of many rows is one, whether it is fetched in one piece or in several."""
+    (tmp_path / "a.csv").write_bytes(pack(b"0,1\n" * rows))
+    assert _expect(tmp_path, "text/csv", 1.0).rows == pytest.approx(rows, rel=0.3)
 
 
 def test_an_index_that_the_reader_refuses_has_no_columns(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 
 from treering.errors import PlatformError
-from treering.features import Features, store
+from treering.features import Dense, Features, store
 from treering.scratch import Scratch
 from treering.storage import Storage
 
@@ -57,6 +57,38 @@ def test_rows_move_to_disk(tmp_path: Path, random: np.random.Generator, is_spars
         np.testing.assert_array_equal(_dense(features), before)
         features.release()
         assert features.shape == (0, 5)
+
+
+class _Asked:
+    """An array that counts how often it is asked for its size."""
+
+    def __init__(self, values: NDArray[np.float32]) -> None:
+        self._values = values
+        self.times = 0
+
+    @property
+    def nbytes(self) -> int:
+        self.times += 1
+        return self._values.nbytes
+
+    def read(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        return self._values[start:stop]
+
+    def write(self, values: NDArray[np.float32]) -> None:
+        self._values[:] = values
+
+
+def test_thousands_of_chunks_become_a_few_pieces(random: np.random.Generator) -> None:
+    """Each is looked at once, however many go into a piece; no piece is larger than it may be."""
+    rows = random.integers(1, 4, 5000)
+    asked = [_Asked(np.full(2 * count, number, np.float32)) for number, count in enumerate(rows.tolist())]
+    chunks = [Dense(values, count, 0) for values, count in zip(asked, rows.tolist(), strict=True)]
+    features = Features(chunks, 2, is_sparse=False, storage=Storage())
+    pieces = list(features.merged(8 * 1000))
+    assert max(len(piece) for piece in pieces) <= 1000
+    assert len(pieces) <= -(-int(rows.sum()) // 997)
+    np.testing.assert_array_equal(np.concatenate(pieces)[:, 0], np.repeat(np.arange(5000), rows))
+    assert max(each.times for each in asked) == 1
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:

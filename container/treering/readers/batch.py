@@ -28,12 +28,15 @@ class File:
         Its place in the sorted list of the channel's files on all hosts: half of a row's identity.
     size
         Bytes.
+    modified
+        When this host's copy was written last, in nanoseconds as its mount says it; None where that is not known.
     """
 
     path: Path = dataclasses.field(compare=False)  # the rest tells files apart, and is hashed much faster
     name: str
     position: int
     size: int
+    modified: int | None = dataclasses.field(default=None, compare=False)  # each host's copy has another time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,6 +159,9 @@ class Reader(Divider, Protocol):
 
     def categories(self) -> Mapping[int, tuple[str, ...]]:
         """Of each categorical column what its codes stand for, as far as this reader has read."""
+
+    def working_memory(self, file: File) -> int:
+        """Bytes that each thread takes while it reads `file`, besides the rows that it has handed over."""
 
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows of `span` in order; raises UserError with file, line or row, and column."""

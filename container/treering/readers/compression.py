@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ENDLESS: Final = 2**62
 """Where a text ends whose length is not known before all of it is read."""
 
-_SUFFIXES = frozenset({".gz", ".gzip", ".zst", ".zstd"})
+_SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
 _KINDS = (
     ("gzip", re.compile(rb"\x1f\x8b")),
     ("Zstandard", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
@@ -45,7 +45,7 @@ _SKIPPED = 1 << 20  # bytes read at once on the way to a place in a compressed t
 
 def has_suffix(name: str) -> bool:
     """Whether a file's name says that it is compressed; its bytes may say otherwise."""
-    return PurePosixPath(name).suffix.lower() in _SUFFIXES
+    return name.lower().endswith(_SUFFIXES)
 
 
 def without_suffix(name: str) -> str:

@@ -94,6 +94,10 @@ class CsvReader:
         """None: all columns are numbers."""
         return {}
 
+    def working_memory(self, file: File) -> int:
+        """The bytes of a block, twice where rows are carried over, and the numbers in it, which are checked in copies."""
+        return 4 * self._at_once(self._layout(file))
+
     def survey(self, file: File, start: int, stop: int) -> int:
         """Number of quote characters in ``[start, stop)``; of none in an archive, which is not cut."""
         if self._layout(file).look.compressed:
@@ -146,8 +150,11 @@ class CsvReader:
     def _blocks(self, span: Span) -> Iterator[lines.Block]:
         lines.require_row_start(span)
         layout = self._layout(span.file)
-        size = max(self._block_size, min(lines.LARGE_BLOCK, _FEWEST_ROWS * layout.row_bytes))
-        return lines.blocks(layout.rows_of(span), size, quoted=True)
+        return lines.blocks(layout.rows_of(span), self._at_once(layout), quoted=True)
+
+    def _at_once(self, layout: Layout) -> int:
+        """Bytes of text in a block."""
+        return max(self._block_size, min(lines.LARGE_BLOCK, _FEWEST_ROWS * layout.row_bytes))
 
     def _layout(self, file: File) -> Layout:
         if file not in self._layouts:

@@ -60,6 +60,8 @@ class Encoder:
         """
         if not types.is_dictionary(values.type):
             values = values.dictionary_encode()
+        elif len(values.dictionary) > len(values):  # that of a whole row group, say
+            values = _compact(values)
         known = self._codes
         if len(values.dictionary) > 2 * MOST:  # a dictionary may hold more than is used, but not this much
             raise OverflowError
@@ -71,3 +73,14 @@ class Encoder:
         indices = values.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
         encoded: NDArray[np.float32] = np.array([*codes, np.nan], np.float32)[indices]
         return encoded
+
+
+def _compact(values: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same values with a dictionary of what is used."""
+    indices = values.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    used, places = np.unique(indices[indices >= 0], return_inverse=True)
+    compacted = np.full(len(indices), -1, np.int64)
+    compacted[indices >= 0] = places
+    return pa.DictionaryArray.from_arrays(
+        pa.array(compacted, mask=indices < 0), values.dictionary.take(pa.array(used))
+    )

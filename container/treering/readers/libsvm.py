@@ -83,6 +83,10 @@ class LibsvmReader:
         """None: all columns are numbers."""
         return {}
 
+    def working_memory(self, file: File) -> int:  # noqa: ARG002  # every file has the same answer
+        """The bytes of a block in several spellings, and each of its numbers with an index and a row."""
+        return 12 * self._block_size
+
     def survey(self, file: File, start: int, stop: int) -> int:  # noqa: ARG002  # nothing to count
         """Nothing: every newline ends a row."""
         return 0

@@ -33,7 +33,7 @@ LARGE_BLOCK = 16 << 20
 HEAD = 64 << 10
 """Bytes of a first look: the first hundreds of rows of most files."""
 
-LONGEST_ROW = 256 << 20
+LONGEST_ROW = 128 << 20
 """Bytes after which a row without an end is a mistake, usually a quote that is never closed."""
 
 _CHUNK = 1 << 20  # bytes read at once where nothing is kept
@@ -77,11 +77,19 @@ def chunks(file: File, start: int, stop: int, size: int) -> Iterator[bytes]:
 def _chunks(text: Text, span: Span, size: int) -> Iterator[bytes]:
     """The bytes of `span` from where `text` is."""
     start = span.start
-    while start < span.stop and (chunk := text.read(min(size, span.stop - start))):
+    while chunk := _next(text, span, start, size):
         start += len(chunk)
         yield chunk
-    if start < span.stop != ENDLESS:
+
+
+def _next(text: Text, span: Span, start: int, size: int) -> bytes:
+    """At most `size` bytes of `span`, of which those from `start` on are left; none at its end."""
+    if start >= span.stop:
+        return b""
+    chunk = text.read(min(size, span.stop - start))
+    if not chunk and span.stop != ENDLESS:
         raise UserError(f"{span.file.name} became shorter while the job was reading it: start the job again")
+    return chunk
 
 
 def count(file: File, start: int, stop: int, what: bytes) -> int:
@@ -177,7 +185,7 @@ def look(file: File, *, quoted: bool) -> Look:
     start = 0
     with opened_text(file) as text:
         whole = Span(file, 0, ENDLESS if text.compressed else file.size)
-        for block in _blocks(whole, text, HEAD, quoted=quoted, longest=LONGEST_ROW):
+        for block in blocks_of(whole, text, HEAD, quoted=quoted, longest=LONGEST_ROW):
             mark = len(BOM) if block.start == 0 and block.data.startswith(BOM) else 0
             start += mark
             blank = _BLANK_LINES.match(block.data, mark).end()  # type: ignore[union-attr]  # it matches nothing as well
@@ -230,14 +238,18 @@ def blocks(span: Span, size: int, *, quoted: bool, longest: int = LONGEST_ROW) -
         No row ends within `longest` bytes.
     """
     with opened_text(span.file) as text:
-        yield from _blocks(span, text, size, quoted=quoted, longest=longest)
+        yield from blocks_of(span, text, size, quoted=quoted, longest=longest)
 
 
-def _blocks(span: Span, text: Text, size: int, *, quoted: bool, longest: int) -> Iterator[Block]:
+def blocks_of(
+    span: Span, text: Text, size: int, *, quoted: bool, longest: int = LONGEST_ROW
+) -> Iterator[Block]:
+    """`blocks` of a text that is open."""
     start, rest = span.start, b""
     text.seek(start)
     told = 0 if text.compressed else start
-    for part in _chunks(text, span, size):
+    at_once = size
+    while part := _next(text, span, start + len(rest), at_once):
         data = rest + part
         end = len(data) if start + len(data) == span.stop else _rows_end(data, quoted=quoted)
         if end:
@@ -249,6 +261,8 @@ def _blocks(span: Span, text: Text, size: int, *, quoted: bool, longest: int) ->
                 "for a quote that is never closed, or for line ends other than newlines"
             )
         start, rest = start + end, data[end:]
+        # Twice as much each time, so that a long row is not looked through again and again.
+        at_once = max(size, min(len(rest), longest + 1 - len(rest)))
     if rest:  # the last row of a text whose length was not known
         yield Block(span.file, start, rest, text.consumed - told)
 

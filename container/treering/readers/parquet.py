@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import dataclasses
 import functools
 import itertools
 import logging
@@ -23,6 +24,7 @@ from treering.readers.parquet_group import Part
 from treering.readers.parquet_layout import Layout, layout_of, opened_parquet
 from treering.readers.roles import Roles
 from treering.readers.rules import GROUP, INTERVAL, bounds, inverted
+from treering.readers.source import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +44,8 @@ BATCH = 16 << 20
 WHOLE = 64 << 20
 """Bytes of float32 up to which a row group becomes one batch."""
 
+_SOMEWHAT = 8  # times as large a row group may be one batch all the same, if that takes less memory
+
 _FOOTERS = 16  # kept: a large one takes longer to parse than a row group to decode
 
 NEAR = 0.005
@@ -50,6 +54,14 @@ NEAR = 0.005
 A boundary inside a row group makes two ranks decode it, once, while loading. Uneven ranks wait for each
 other in every round. So the boundary moves only where that makes no span more than 1% larger.
 """
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Manner:
+    """Whether the largest row group of a file becomes one batch, and the bytes of memory that reading it takes."""
+
+    as_one: bool
+    memory: int
 
 
 class ParquetReader:
@@ -73,6 +85,7 @@ class ParquetReader:
         self._whole = whole
         self._footers: dict[File, parquet.FileMetaData] = {}
         self._layouts: dict[File, Layout] = {}
+        self._manners: dict[File, _Manner] = {}
         self._encoders: dict[int, Encoder] = {}
         self._rounded = False
 
@@ -91,6 +104,10 @@ class ParquetReader:
     def categories(self) -> Mapping[int, tuple[str, ...]]:
         """Of each categorical column what its codes stand for, as far as this reader has read."""
         return {column: encoder.categories for column, encoder in self._encoders.items()}
+
+    def working_memory(self, file: File) -> int:
+        """What the largest row group takes, in the way in which it is going to be read."""
+        return self._manner(file).memory
 
     def survey(self, file: File, start: int, stop: int) -> int:  # noqa: ARG002  # nothing to count
         """Nothing: rows are numbered."""
@@ -123,7 +140,8 @@ class ParquetReader:
             group = bisect.bisect_right(layout.edges, each.start) - 1
             before, after = layout.edges[group : group + 2]
             part = Part(group, each.start - before, each.stop - before)
-            if 4 * (after - before) * len(layout.names) <= self._whole:
+            is_small = 4 * (after - before) * len(layout.names) <= self._whole
+            if is_small or self._manner(span.file).as_one:
                 yield functools.partial(self._decode, each, part, layout)
             else:
                 yield from self._decode_some(each, part, layout)
@@ -137,9 +155,30 @@ class ParquetReader:
             self._layouts[file] = layout_of(file, self._roles)
         return self._layouts[file]
 
+    def _manner(self, file: File) -> _Manner:
+        """How large row groups of `file` are read: in the way that takes less memory, though not in huge batches."""
+        if file not in self._manners:
+            layout = self._layout(file)
+            before, after = [*layout.edges, 0][layout.largest : layout.largest + 2]
+            size = 4 * (after - before) * len(layout.names)
+            found = _Manner(as_one=True, memory=layout.whole)
+            if size > self._whole:
+                with self._opened(file) as source, opened(file) as stream:
+                    group = source.metadata.row_group(layout.largest)
+                    rows = min(self._at_once(layout), group.num_rows)
+                    memory = parquet_group.memory_by_rows(group, stream, rows)
+                if size > _SOMEWHAT * self._whole or memory < layout.whole:
+                    found = _Manner(as_one=False, memory=memory)
+            self._manners[file] = found
+        return self._manners[file]
+
+    def _at_once(self, layout: Layout) -> int:
+        """Rows of one batch of a large row group."""
+        return max(1, self._batch_size // (4 * len(layout.names)))
+
     @contextlib.contextmanager
     def _opened(self, file: File) -> Iterator[parquet.ParquetFile]:
-        with opened_parquet(file, self._footers.get(file)) as source:
+        with opened_parquet(file, self._footers.get(file), self._layout(file)) as source:
             if file not in self._footers:
                 self._footers[file] = source.metadata
                 for old in list(self._footers)[:-_FOOTERS]:
@@ -152,8 +191,7 @@ class ParquetReader:
             return self._convert(column, span, layout)
 
     def _decode_some(self, span: Span, part: Part, layout: Layout) -> Iterator[Callable[[], Batch]]:
-        at_once = max(1, self._batch_size // (4 * len(layout.names)))
-        row = span.start
+        at_once, row = self._at_once(layout), span.start
         with self._opened(span.file) as source:
             for start, rows, column in parquet_group.by_rows(source, part, layout.names, at_once):
                 row = span.start - part.start + start

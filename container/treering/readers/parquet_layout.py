@@ -15,8 +15,9 @@ from pyarrow import parquet
 from treering.errors import UserError
 from treering.readers import arrow_values
 from treering.readers.batch import Columns
+from treering.readers.parquet_group import is_coded, memory_by_columns, read_ahead
 from treering.readers.roles import Parts, assign
-from treering.readers.source import opened
+from treering.readers.source import opened, require_unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from treering.readers.roles import Roles
 
 logger = logging.getLogger(__name__)
-
-_BUFFER = 1 << 20  # bytes read ahead per column, so that no whole row group has to fit in memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,12 +42,21 @@ class Layout:
         The features.
     edges
         0 first, the number of rows last.
+    largest
+        The row group with the most rows.
+    whole
+        Bytes of memory that it takes to read that as one batch.
+    coded
+        Columns whose texts lie in dictionaries there: each row is given its number rather than a copy.
     """
 
     names: tuple[str, ...]
     parts: Parts
     columns: Columns
     edges: tuple[int, ...]
+    largest: int = 0
+    whole: int = 0
+    coded: tuple[str, ...] = ()
 
 
 def layout_of(file: File, roles: Roles) -> Layout:
@@ -57,7 +65,10 @@ def layout_of(file: File, roles: Roles) -> Layout:
         return Layout((), Parts(0, ()), Columns(0), (0,))
     with opened_parquet(file) as source:
         schema, groups = source.schema_arrow, source.metadata
-        edges = [0, *itertools.accumulate(groups.row_group(i).num_rows for i in range(groups.num_row_groups))]
+        sizes = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
+        largest = sizes.index(max(sizes)) if sizes else 0
+        texts = _coded(groups.row_group(largest)) if sizes else frozenset()
+        whole = memory_by_columns(groups.row_group(largest)) if sizes else 0
     names = _data_columns(schema, file, roles)
     parts = assign(roles, len(names), names, file.name)
     kinds = [_kind(schema, name, file) for name in names]
@@ -73,7 +84,14 @@ def layout_of(file: File, roles: Roles) -> Layout:
         tuple(names[place] for place in parts.features),
         tuple(kinds[place] for place in parts.features),
     )
-    return Layout(tuple(names), parts, columns, tuple(edges))
+    coded = [name for name, kind in zip(names, kinds, strict=True) if kind == "category" and name in texts]
+    edges = tuple(itertools.accumulate(sizes, initial=0))
+    return Layout(tuple(names), parts, columns, edges, largest, whole, tuple(coded))
+
+
+def _coded(group: parquet.RowGroupMetaData) -> frozenset[str]:
+    chunks = map(group.column, range(group.num_columns))
+    return frozenset(chunk.path_in_schema for chunk in chunks if is_coded(chunk, group.num_rows))
 
 
 def _data_columns(schema: pa.Schema, file: File, roles: Roles) -> list[str]:
@@ -98,16 +116,29 @@ def _kind(schema: pa.Schema, name: str, file: File) -> ColumnType:
 
 
 @contextlib.contextmanager
-def opened_parquet(file: File, footer: parquet.FileMetaData | None = None) -> Iterator[parquet.ParquetFile]:
+def opened_parquet(
+    file: File, footer: parquet.FileMetaData | None = None, layout: Layout | None = None
+) -> Iterator[parquet.ParquetFile]:
     """Open `file`; whatever Arrow cannot make sense of, now or while reading, is a damaged file.
 
-    `footer` is that of the file, where it has been read before.
+    Parameters
+    ----------
+    file
+        To read from.
+    footer, layout
+        Those of the file, where it has been opened before.
     """
+    ahead = read_ahead(1 if layout is None else len(layout.names))
     with opened(file):
         try:
             with parquet.ParquetFile(
-                file.path, metadata=footer, buffer_size=_BUFFER, page_checksum_verification=True
+                file.path,
+                metadata=footer,
+                buffer_size=ahead,
+                read_dictionary=None if layout is None else layout.coded,
+                page_checksum_verification=True,
             ) as source:
+                require_unchanged(file, file.path.stat())  # Arrow opened whatever has that name by now
                 yield source
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             if getattr(error, "errno", None):

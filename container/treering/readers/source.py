@@ -1,4 +1,4 @@
-"""Opening what somebody else put there: files that vanish, shrink or may not be read."""
+"""Opening what somebody else put there: files that vanish, change or may not be read."""
 
 from __future__ import annotations
 
@@ -43,12 +43,28 @@ def reading(file: File) -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(file: File) -> Iterator[io.BufferedReader]:
-    """Open `file` for reading bytes; errors as in `reading`, and UserError if its size has changed."""
+    """Open `file` for reading bytes; errors as in `reading` and `require_unchanged`, before and after the reading."""
     with reading(file), file.path.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        if size != file.size:
-            raise UserError(
-                f"{file.name} changed while the job was reading it, from {file.size:,} to {size:,} bytes: "
-                "start the job again once the data is complete"
-            )
-        yield stream
+        require_unchanged(file, os.fstat(stream.fileno()))
+        try:
+            yield stream
+        except Exception:
+            require_unchanged(file, os.fstat(stream.fileno()))  # half of a new file seldom makes sense
+            raise
+        require_unchanged(file, os.fstat(stream.fileno()))
+
+
+def require_unchanged(file: File, status: os.stat_result) -> None:
+    """Raise UserError where a file is not the one that was listed.
+
+    The number of its inode is not compared: mounts of object stores give a file another one now and then.
+    """
+    if status.st_size != file.size:
+        how = f"from {file.size:,} to {status.st_size:,} bytes"
+    elif file.modified not in {None, status.st_mtime_ns}:
+        how = "to other content of the same size"
+    else:
+        return
+    raise UserError(
+        f"{file.name} changed while the job was reading it, {how}: start the job again once the data is complete"
+    )

@@ -6,6 +6,7 @@ import functools
 import gzip
 import io
 import logging
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from treering import queries, shard
+from treering import channels, queries, shard
 from treering.errors import UserError
 from treering.job import Channel
 from treering.progress import Progress
@@ -25,9 +26,10 @@ from treering.readers.roles import Roles
 from treering.shard import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from treering.job import Distribution
+    from treering.readers.batch import Reader
     from treering.shard import Shard
     from treering.world import World
 
@@ -80,7 +82,7 @@ def _lay(world: World, folder: Path, files: dict[str, bytes]) -> Path:
 def _own(world: World, root: Path, files: list[dict[str, bytes]]) -> Path:
     """Write files of which each rank sees its own; ranks beyond the list see none."""
     folder = root / f"host-{world.rank}"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for name, data in files[world.rank].items() if world.rank < len(files) else ():
         (folder / name).write_bytes(data)
     return folder
@@ -106,6 +108,83 @@ def test_every_row_is_read_once_from_all_kinds_of_files(
     # a row's identity is its file and its number there, which the features say as well
     file, number_in_file = loaded.pieces.expand()
     np.testing.assert_array_equal(loaded.features.stacked(), np.column_stack([number_in_file, file]))
+
+
+def _parquet(rows: int) -> bytes:
+    target = io.BytesIO()
+    table = pa.table({"label": np.arange(rows, dtype=np.float32), "f": np.ones(rows, np.float32)})
+    pq.write_table(table, target, row_group_size=7)
+    return target.getvalue()
+
+
+_FILES: dict[str, Callable[[int], bytes]] = {
+    "csv": lambda rows: b"1,2\n" * rows,
+    "csv;header=true": lambda rows: b"label,feature\n" + b"1,2\n" * rows,
+    "csv.gz": lambda rows: gzip.compress(b"1,2\n" * rows),
+    "csv.zst": lambda rows: pa.compress(b"1,2\n" * rows, "zstd", asbytes=True),
+    "libsvm": lambda rows: b"1 0:2\n" * rows,
+    "parquet": _parquet,
+}
+"""Of each kind, a file of so many rows."""
+_KINDS = pytest.mark.parametrize("kind", _FILES)
+
+
+@_KINDS
+@pytest.mark.parametrize("distribution", ["FullyReplicated", "ShardedByS3Key"])
+def test_files_without_a_byte_have_no_rows(
+    world: World, rng: np.random.Generator, root: Path, kind: str, distribution: Distribution
+) -> None:
+    """Whatever the format and wherever they stand, a host that has no other files included."""
+    suffix, content_type = kind.partition(";")[0], kind.partition(".")[0]
+    rows = [int(count) for count in rng.integers(1, 99, 3)]
+    empty = {f"{number}.{suffix}": b"" for number in range(0, 8, 2)}
+    full = {f"{1 + 2 * number}.{suffix}": _FILES[kind](count) for number, count in enumerate(rows)}
+    if distribution == "FullyReplicated":
+        folder = _lay(world, root, empty | full)
+    else:
+        folder = _own(world, root, [empty | full] + [empty] * (world.size - 1))
+    loaded = _load(world, folder, content_type, distribution)
+    assert loaded.total_rows == sum(rows)
+    assert loaded.columns.count == 1
+    without = _own(world, root / "without", [empty] * world.size)
+    with pytest.raises(UserError, match="channel train has files but no rows; check that they are not empty"):
+        _load(world, without, content_type, distribution)
+
+
+def test_files_are_listed_once(world: World, root: Path) -> None:
+    """What was found before memory was planned is what is read: a file that comes later is not."""
+    folder = _own(world, root, [{f"{rank}.csv": b"1,2\n"} for rank in range(world.size)])
+    hosts = tuple(f"algo-{rank + 1}" for rank in range(world.size))
+    place = Place(hosts, hosts[world.rank], 1, found={"train": channels.look(folder)})
+    (folder / f"late-{world.rank}.csv").write_bytes(b"3,4\n")
+    channel, make = Channel("train", "csv", "ShardedByS3Key"), functools.partial(reader_for, "csv")
+    assert shard.load(world, place, channel, folder, make).label.tolist() == [1]
+
+
+def test_copies_of_any_age_are_the_same_files(world: World, rng: np.random.Generator, root: Path) -> None:
+    """Each host was given its own copies at its own time; that is no reason not to share them."""
+    files = {f"{number}.csv": b"1,2\n" * int(rng.integers(1, 999)) for number in range(5)}
+    folder = _own(world, root, [files] * world.size)
+    for number, name in enumerate(files):
+        os.utime(folder / name, ns=(0, 10**9 * (world.rank + number)))
+    assert _load(world, folder, "csv").total_rows == sum(text.count(b"\n") for text in files.values())
+
+
+def test_a_file_that_is_written_again_behind_the_listing_is_told(world: World, root: Path) -> None:
+    """Between the hosts' agreement on the files and their first look into them, with the same size."""
+    folder = _own(world, root, [{f"{rank}.csv": b"1,2\n"} for rank in range(world.size)])
+    name = f"{world.rank}.csv"
+
+    def written_again(files: Sequence[str]) -> Reader:
+        (folder / name).write_bytes(b"3,4\n")
+        os.utime(folder / name, ns=(0, 2))
+        return reader_for("csv", files)
+
+    os.utime(folder / name, ns=(0, 1))
+    hosts = tuple(f"algo-{rank + 1}" for rank in range(world.size))
+    channel = Channel("train", "csv", "ShardedByS3Key")
+    with pytest.raises(UserError, match=rf"^{name} changed while .+ to other content of the same size"):
+        shard.load(world, Place(hosts, hosts[world.rank], 1), channel, folder, written_again)
 
 
 def test_archives_are_dealt_by_size(world: World, rng: np.random.Generator, root: Path) -> None:
@@ -198,27 +277,12 @@ class _Told(Progress):
         self.told.append((done, rows))
 
 
-def _parquet(rows: int) -> bytes:
-    target = io.BytesIO()
-    table = pa.table({"label": np.arange(rows, dtype=np.float32), "f": np.ones(rows, np.float32)})
-    pq.write_table(table, target, row_group_size=7)
-    return target.getvalue()
-
-
-@pytest.mark.parametrize("kind", ["csv", "csv;header=true", "csv.gz", "csv.zst", "libsvm", "parquet"])
+@_KINDS
 def test_progress_grows_with_the_bytes(world: World, rng: np.random.Generator, root: Path, kind: str) -> None:
     """Each batch is told with its rows, up to all bytes of this rank; those of all ranks are the files'."""
-    write = {
-        "csv": lambda rows: b"1,2\n" * rows,
-        "csv;header=true": lambda rows: b"label,feature\n" + b"1,2\n" * rows,
-        "csv.gz": lambda rows: gzip.compress(b"1,2\n" * rows),
-        "csv.zst": lambda rows: pa.compress(b"1,2\n" * rows, "zstd", asbytes=True),
-        "libsvm": lambda rows: b"1 0:2\n" * rows,
-        "parquet": _parquet,
-    }[kind]
     sizes = [*rng.integers(1, 50, 8), 40_000]  # the last one is no small file, as text
     suffix = kind.partition(";")[0]
-    files = {f"{number}.{suffix}": write(int(rows)) for number, rows in enumerate(sizes)}
+    files = {f"{number}.{suffix}": _FILES[kind](int(rows)) for number, rows in enumerate(sizes)}
     progress = _Told()
     loaded = _load(world, _lay(world, root, files), kind.partition(".")[0], progress=progress)
     [(name, total, unit)] = progress.phases

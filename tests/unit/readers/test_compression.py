@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 
     from unit.readers.conftest import ReadAll, Write
 
+
+class _Noting(compression.Text):
+    """A text that notes how many bytes are asked for."""
+
+    def __init__(self, text: compression.Text, asked: list[int]) -> None:
+        self.__dict__ |= text.__dict__
+        self._asked = asked
+
+    def read(self, size: int) -> bytes:
+        self._asked.append(size)
+        return super().read(size)
+
+
 _SKIPPED_FRAME = (
     b"\x50\x2a\x4d\x18\x04\0\0\0abcd"  # Zstandard's frame for metadata, as parallel tools write it
 )
@@ -152,10 +165,12 @@ def test_an_archive_cut_short_is_named(
     [
         lambda packed: packed[:40] + bytes([packed[40] ^ 255]) + packed[41:],
         lambda packed: packed[:-8] + b"\1\2\3\4" + packed[-4:],
+        lambda packed: packed[:-4] + b"\1\0\0\0",
+        lambda packed: packed[:-4] + b"\xff\xff\xff\xff",
         lambda packed: packed + b"something else",
         lambda _: b"\x1f\x8bnot an archive at all",
     ],
-    ids=["flipped", "checksum", "garbage behind", "only the magic"],
+    ids=["flipped", "checksum", "shorter", "longer", "garbage behind", "only the magic"],
 )
 def test_a_damaged_archive_is_named(
     write: Write, read_all: ReadAll, damage: Callable[[bytes], bytes]
@@ -164,6 +179,33 @@ def test_a_damaged_archive_is_named(
     file = write(damage(gzip.compress(b"1,2,3\n4,5,6\n" * 999)), "bad.csv.gz")
     with pytest.raises(UserError, match=r"^bad\.csv\.gz is no valid gzip archive, .*upload it again$"):
         read_all(CsvReader(), file)
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 11_987, 11_989, 1 << 26, 1 << 40, 1 << 62])
+def test_an_archive_that_lies_about_its_size_is_named(write: Write, read_all: ReadAll, claimed: int) -> None:
+    """A Zstandard frame says how long its text is; neither too little nor too much is believed."""
+    packed = _zstd(b"1,2,3\n4,5,6\n" * 999)
+    assert packed[4] >> 5 == 0b011  # the size in two bytes, and no window
+    frame = packed[:4] + bytes([0b111_00000 | packed[4] & 0b11111]) + claimed.to_bytes(8, "little")
+    file = write(frame + packed[7:], "bad.csv.zst")
+    with pytest.raises(UserError, match=r"^bad\.csv\.zst is no valid Zstandard archive, .*upload it again$"):
+        read_all(CsvReader(), file)
+
+
+def test_a_row_is_given_up_without_being_looked_through_again_and_again(write: Write) -> None:
+    """What an archive unfolds to is read in growing pieces while no row ends, up to just beyond the limit."""
+    file, longest = write(gzip.compress(b'1,"\n' + b"1,2\n" * (1 << 18))), 1 << 19
+    with compression.opened_text(file) as text:
+        asked: list[int] = []
+        stream = _Noting(text, asked)
+        with pytest.raises(UserError, match=r"^train, line 1: this row has no end within 524,288 bytes"):
+            list(
+                lines.blocks_of(
+                    Span(file, 0, compression.ENDLESS), stream, 1 << 10, quoted=True, longest=longest
+                )
+            )
+    assert longest < sum(asked) <= longest + (1 << 10)
+    assert len(asked) < 15
 
 
 def test_a_name_may_lie(write: Write, read_all: ReadAll) -> None:

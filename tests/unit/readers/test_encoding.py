@@ -54,6 +54,16 @@ def test_a_dictionary_may_hold_nulls_slices_and_numbers() -> None:
     assert numbers.categories == ("7", "3")
 
 
+def test_a_dictionary_of_more_rows_than_these_counts_as_far_as_it_is_used() -> None:
+    """A row group's dictionary comes with each of its parts."""
+    names = pa.array([f"k{number}" for number in range(1000)])
+    encoder = Encoder()
+    for places, expected in (([7, None, 9, 7], [0, np.nan, 1, 0]), ([9, 999], [1, 2]), ([None], [np.nan])):
+        part = pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), names)
+        np.testing.assert_array_equal(encoder.encode(part), np.array(expected, np.float32))
+    assert encoder.categories == ("k7", "k9", "k999")
+
+
 def test_no_rows_and_only_nulls() -> None:
     """Nothing to encode is no error, and adds no category."""
     encoder = Encoder()

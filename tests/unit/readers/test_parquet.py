@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import itertools
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
 def save(write: Write, tmp_path: Path) -> Any:
     """Write a table (or columns) as Parquet, with row groups of `size` rows."""
 
-    def make(columns: dict[str, Any] | pa.Table, size: int = 1000) -> File:
+    def make(columns: dict[str, Any] | pa.Table, size: int = 1000, **options: Any) -> File:
         table = columns if isinstance(columns, pa.Table) else pa.table(columns)
-        parquet.write_table(table, tmp_path / "made", row_group_size=size)
+        parquet.write_table(table, tmp_path / "made", row_group_size=size, **options)
         return write((tmp_path / "made").read_bytes(), "train.parquet")
 
     return make
@@ -331,3 +333,65 @@ def test_spans_of_threads_do_not_disturb_each_other(rng: np.random.Generator, sa
         for place, batch in enumerate(turn):
             rows[place] += [] if batch is None else [batch.label]
     np.testing.assert_array_equal(np.concatenate(list(itertools.chain(*rows))), matrix[:, 0])
+
+
+_WIDE, _TALL = (40_000, 60), (300_000, 5)  # rows and columns
+_MEASURE = """
+import pathlib, sys, pyarrow
+pyarrow.set_cpu_count(2)
+from treering.readers.batch import File, Span
+from treering.readers.parquet import ParquetReader
+path, whole = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+reader, file = ParquetReader(batch_size=1 << 20, whole=whole), File(path, path.name, 0, path.stat().st_size)
+sizes = [batch.features.nbytes for batch in reader.read(Span(file, 0, reader.extent(file)))]
+print(max(sizes), pyarrow.default_memory_pool().max_memory())
+"""
+
+
+def _taken(file: File, whole: int) -> tuple[int, int]:
+    """Bytes of the largest batch, and the most that Arrow ever had, in a process of its own."""
+    command = [sys.executable, "-c", _MEASURE, str(file.path), str(whole)]
+    largest, arrow = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return int(largest), int(arrow)
+
+
+@pytest.mark.parametrize("kind", ["noise", "plain noise", "few", "texts", "ids"])
+@pytest.mark.parametrize(
+    ("shape", "whole"),
+    [(_WIDE, 1 << 18), (_WIDE, 1 << 40), (_TALL, 1 << 18)],
+    ids=["by rows", "by columns", "tall"],
+)
+def test_what_reading_takes_is_foreseen(
+    rng: np.random.Generator, save: Any, kind: str, shape: tuple[int, int], whole: int
+) -> None:
+    """Arrow's memory and the batch stay below what a thread is said to take, and of numbers it is no more than thrice."""
+    rows, columns = shape
+    names = [f"{'long' * 50} {number}" for number in range(20)]
+    match kind:
+        case "few":
+            values = rng.integers(0, 100, rows).astype(float)
+        case "texts":
+            values = pa.array(names).take(pa.array(rng.integers(0, 20, rows)))
+        case "ids":
+            values = pa.array([f"user-{number}" for number in rng.permutation(rows).tolist()])
+        case _:
+            values = rng.standard_normal(rows)
+    table = pa.table({"y": np.zeros(rows)} | {str(number): values for number in range(columns)})
+    plain = {"use_dictionary": False, "max_rows_per_page": 1 << 30} if kind == "plain noise" else {}
+    file = save(table, rows, **plain)
+    said = ParquetReader(batch_size=1 << 20, whole=whole).working_memory(file)
+    taken = sum(_taken(file, whole))
+    assert taken <= said
+    if kind not in {"texts", "ids"}:
+        assert said <= 3 * taken
+
+
+def test_categories_are_not_copied_for_each_row(save: Any) -> None:
+    """A small file of long texts that repeat stays small in memory, and its codes are right."""
+    rows = 100_000
+    texts = pa.array(["x" * 1000, "y"]).take(pa.array(np.arange(rows) % 2))
+    file = save({"y": np.zeros(rows), "a": texts}, rows)
+    (batch,) = ParquetReader().read(Span(file, 0, rows))
+    assert isinstance(batch.features, np.ndarray)
+    np.testing.assert_array_equal(batch.features[:, 0], np.arange(rows) % 2)
+    assert _taken(file, 1 << 40)[1] < 1000 * rows // 10
