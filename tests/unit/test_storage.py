@@ -87,7 +87,9 @@ def test_thousands_of_chunks_become_a_few_pieces(random: np.random.Generator) ->
     pieces = list(features.merged(8 * 1000))
     assert max(len(piece) for piece in pieces) <= 1000
     assert len(pieces) <= -(-int(rows.sum()) // 997)
-    np.testing.assert_array_equal(np.concatenate(pieces)[:, 0], np.repeat(np.arange(5000), rows))
+    np.testing.assert_array_equal(
+        np.concatenate([np.asarray(piece) for piece in pieces])[:, 0], np.repeat(np.arange(5000), rows)
+    )
     assert max(each.times for each in asked) == 1
 
 

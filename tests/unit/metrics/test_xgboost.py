@@ -79,7 +79,7 @@ def test_xgboosts_own_metrics(
 def _with_gain(case: Case) -> Case:
     """The same with a relevant row in each query: what others weigh in ndcg has a test of its own."""
     label = case.rows.label.copy()
-    label[np.unique(case.rows.group, return_index=True)[1]] = 1  # type: ignore[arg-type]  # has queries
+    label[np.unique(np.asarray(case.rows.group), return_index=True)[1]] = 1
     return dataclasses.replace(case, rows=dataclasses.replace(case.rows, label=label))
 
 
