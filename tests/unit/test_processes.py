@@ -37,7 +37,13 @@ def pipe():
     return reader, writer
 
 def run(main):
-    print(json.dumps(asyncio.run(main())))
+    async def whole():
+        found = await main()
+        # A child that ends while asyncio is closing would make it complain: its pipe goes before its handler does.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        return found
+
+    print(json.dumps(asyncio.run(whole())))
 """
 
 
