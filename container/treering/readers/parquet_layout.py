@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SMALL = 64 << 10  # bytes of a file that is read in one go, rather than opened by Arrow once more
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
@@ -129,10 +131,10 @@ def opened_parquet(
         Those of the file, where it has been opened before.
     """
     ahead = read_ahead(1 if layout is None else len(layout.names))
-    with opened(file):
+    with opened(file) as stream:
         try:
             with parquet.ParquetFile(
-                file.path,
+                pa.BufferReader(stream.read()) if file.size <= _SMALL else file.path,
                 metadata=footer,
                 buffer_size=ahead,
                 read_dictionary=None if layout is None else layout.coded,
