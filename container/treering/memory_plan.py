@@ -218,7 +218,7 @@ def require_room_to_read(file: str, needed: int, left: int, why: str) -> None:
         return
     raise UserError(
         f"memory: reading {file} takes about {gib(needed)} at once, since a row group of Parquet has to be unpacked with "
-        f"all of its columns side by side, and {gib(max(left, 0))} are left for it ({why}); write it with fewer rows in "
+        f"all of its columns, and {gib(max(left, 0))} are left for it ({why}); write it with fewer rows in "
         "each row group, or use an instance type with more memory"
     )
 

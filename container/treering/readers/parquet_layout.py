@@ -49,7 +49,7 @@ class Layout:
     whole
         Bytes of memory that it takes to read that as one batch.
     coded
-        Columns whose texts lie in dictionaries there: each row is given its number rather than a copy.
+        Features whose texts lie in dictionaries there: each row is given its number rather than a copy.
     """
 
     names: tuple[str, ...]
@@ -86,7 +86,7 @@ def layout_of(file: File, roles: Roles) -> Layout:
         tuple(names[place] for place in parts.features),
         tuple(kinds[place] for place in parts.features),
     )
-    coded = [name for name, kind in zip(names, kinds, strict=True) if kind == "category" and name in texts]
+    coded = [names[place] for place in parts.features if kinds[place] == "category" and names[place] in texts]
     edges = tuple(itertools.accumulate(sizes, initial=0))
     return Layout(tuple(names), parts, columns, edges, largest, whole, tuple(coded))
 
