@@ -167,8 +167,8 @@ def boosted(  # noqa: PLR0913  # each is one side of the job
 
 
 def threads(chosen: Hyperparameters) -> int:
-    """Cores that this rank may keep busy."""
-    return chosen.nthread or int(os.environ.get(THREADS_VARIABLE, "1"))
+    """Cores that this rank may keep busy: its share of the host's, unless the job says how many."""
+    return chosen.threads(int(os.environ.get(THREADS_VARIABLE, "1")))
 
 
 def settings(chosen: Hyperparameters) -> dict[str, object]:

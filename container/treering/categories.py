@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from treering.readers.encoding import MOST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,18 +25,42 @@ type Categories = Mapping[int, tuple[str, ...]]
 
 
 def agree(
-    world: World, local: Mapping[int, Sequence[str]], first: Mapping[int, Sequence[str]] | None = None
+    world: World,
+    local: Mapping[int, Sequence[str]],
+    first: Mapping[int, Sequence[str]] | None = None,
+    most: int | None = None,
 ) -> Categories:
     """The sorted union of the ranks' own lists, for each categorical column; collective.
 
-    Those of `first`, a model's that training goes on from, come before all others and in its order, so that they
-    keep their codes.
+    Parameters
+    ----------
+    world, local
+        All ranks, and the lists of this one.
+    first
+        Those of a model that training goes on from: they come before all others and in its order, so that they
+        keep their codes.
+    most
+        Of one column; `MOST` if None.
+
+    Raises
+    ------
+    OverflowError
+        Together a column has more than `most`, on all ranks alike; its argument is the column.
+
+    Notes
+    -----
+    Each rank in turn tells what no rank before it had, so nobody ever holds more than the union and one list.
     """
-    union: dict[int, set[str]] = {}
-    for of_rank in world.allgather([[column, list(names)] for column, names in local.items()]):
-        for column, names in of_rank:
-            union.setdefault(column, set()).update(names)
     fixed = {column: tuple(names) for column, names in (first or {}).items()}
+    most = MOST if most is None else most
+    given = world.allgather(sorted(local))
+    union: dict[int, set[str]] = {column: set() for of_rank in given for column in of_rank}
+    for rank in range(world.size) if union else ():
+        fresh = [[column, sorted(set(names) - union[column])] for column, names in local.items()]
+        for column, names in world.broadcast(fresh, rank):
+            union[column].update(names)
+            if len(union[column]) > most:
+                raise OverflowError(column)
     return {
         column: fixed.get(column, ())
         + tuple(sorted(union.get(column, set()).difference(fixed.get(column, ()))))

@@ -116,6 +116,11 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
         levels = {"reg:quantileerror": self.quantile_alpha, "reg:expectileerror": self.expectile_alpha}
         return self.num_class or len(levels.get(self.objective) or (1,))
 
+    def threads(self, share: int) -> int:
+        """Threads of a rank that has `share` cores, where the job does not say how many; 0 and -1 say nothing."""
+        given = self.nthread or 0
+        return given if given > 0 else share
+
     @property
     def updaters(self) -> tuple[str, ...]:
         """The updaters that are left of those given: XGBoost no longer needs ``sync``."""

@@ -4,8 +4,9 @@ What takes memory, in bytes, as measured with XGBoost 3.4.1 (``hist`` on the CPU
 
 - the features as float32, until they are binned: 4 for each cell, or 8 for each value of sparse rows;
 - the bins: 2.4 for each cell where no value is missing, else 4 for each value and 1.2 for each cell, or 13 for
-  each value of sparse rows; twice the part of the cells beyond 256 bins;
-- the rounds: 80 and 24 for each output a row, and 16 for each bin of each node of a tree;
+  each value of sparse rows; twice the part of the cells beyond 256 bins or categories of a column, four times that
+  beyond 65,536;
+- the rounds: 80 and 24 for each output a row, and 16 for each bin of each node of a tree, each category being one;
 - a few pieces of the data on the way from one to the next: blocks and row groups while they are read, in each
   thread that reads, and what is binned at once.
 
@@ -187,7 +188,8 @@ def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int
         if peaks[way] <= room.size * (slack if is_last else 1.0) and disks[way] <= free_disk * slack:
             kept = room.size - _FIXED - (max(reading, sorting) if way is Way.MEMORY else beside[way])
             return Plan(way, peaks[way], disks[way], max(kept, 0), sorting // 8, piece, reading)
-    raise _refusal(room, ways, peaks, disks, free_disk)
+    histograms = max((_histograms(each, demand) for each in extents), default=0)
+    raise _refusal(room, ways, peaks, disks, free_disk, histograms)
 
 
 def _reading(room: Room, extents: Sequence[Extent], demand: Demand) -> int:
@@ -216,7 +218,7 @@ def require_room_to_read(file: str, needed: int, left: int, why: str) -> None:
         return
     raise UserError(
         f"memory: reading {file} takes about {gib(needed)} at once, since a row group of Parquet has to be unpacked with "
-        f"all of its columns side by side, and {gib(max(left, 0))} are left for it ({why}); write it with fewer rows in "
+        f"all of its columns, and {gib(max(left, 0))} are left for it ({why}); write it with fewer rows in "
         "each row group, or use an instance type with more memory"
     )
 
@@ -230,7 +232,12 @@ def _ways(demand: Demand) -> list[Way]:
 
 
 def _refusal(
-    room: Room, ways: Sequence[Way], peaks: dict[Way, int], disks: dict[Way, int], free_disk: int
+    room: Room,
+    ways: Sequence[Way],
+    peaks: dict[Way, int],
+    disks: dict[Way, int],
+    free_disk: int,
+    histograms: int,
 ) -> UserError:
     least = min(ways, key=peaks.__getitem__)
     if peaks[least] > room.size:
@@ -239,10 +246,15 @@ def _refusal(
             Way.COLUMNS_ON_DISK: "its rows, binned,",
             Way.EXTERNAL: "parts of its rows",
         }
+        advice = "use an instance type with more memory, or more hosts, which share the rows"
+        if 2 * histograms > peaks[least]:
+            advice = (
+                f"histograms alone take {gib(histograms)}: lower max_depth or max_bin, leave out columns with many "
+                "categories, or use an instance type with more memory"
+            )
         return UserError(
             f"memory: a rank needs about {gib(peaks[least])} for {where[least]} and its histograms, and "
-            f"{gib(room.size)} are left for it ({room.why}); use an instance type with more memory, or more hosts, "
-            "which share the rows"
+            f"{gib(room.size)} are left for it ({room.why}); {advice}"
         )
     return UserError(
         f"disk: the rows of this rank do not fit into memory ({gib(peaks[ways[0]])} needed, {gib(room.size)} left: "
@@ -252,7 +264,7 @@ def _refusal(
 
 
 def _bins(extent: Extent, demand: Demand) -> int:
-    cells, wide = extent.rows * extent.columns, 1 if demand.max_bin <= _NARROW else 2
+    cells, wide = extent.rows * extent.columns, _width(max(demand.max_bin, extent.widest))
     if demand.as_they_are:
         return 8 * extent.values + extent.features
     if extent.is_sparse:
@@ -260,6 +272,11 @@ def _bins(extent: Extent, demand: Demand) -> int:
     if extent.values == cells:
         return 12 * cells * wide // 5
     return 4 * extent.values + 6 * cells * wide // 5 + 8 * extent.rows
+
+
+def _width(bins: int) -> int:
+    """Bytes that tell so many bins of a column apart."""
+    return next(width for width in (1, 2, 4) if bins <= _NARROW**width)
 
 
 def _rounds(extents: Sequence[Extent], demand: Demand) -> int:
@@ -274,8 +291,9 @@ def _round(demand: Demand) -> int:
 
 
 def _histograms(extent: Extent, demand: Demand) -> int:
-    """Of all nodes: no column has more bins than values, and no node is without rows."""
+    """Of all nodes: no column has more bins than values, but one for each category, and no node is without rows."""
     bins = min(demand.max_bin * extent.columns, extent.columns + demand.ranks * extent.values)
+    bins += extent.categories
     return _BIN * bins * min(demand.nodes, 2 * demand.ranks * extent.rows)
 
 

@@ -190,7 +190,10 @@ class Boosting(Group):
     )
     seed_per_iteration: Flag | None = option("Seed anew from the number of each round.", default="false")
     nthread: Integer | None = option(
-        "Threads of each rank; 0 or -1 for all cores.", default="all cores", aliases=("n_jobs",), ge=-1
+        "Threads of each rank; 0 or -1 for its share of the host's cores.",
+        default="all cores",
+        aliases=("n_jobs",),
+        ge=-1,
     )
     verbosity: Integer | None = option(
         "How much XGBoost itself says: nothing, warnings, information, everything.", default="1", ge=0, le=3

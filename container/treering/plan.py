@@ -119,7 +119,7 @@ def _resolve_memory(
     rows = {name: channel for name, channel in given.items() if name != "model"}
     shares = {name: budget.share(channel, hosts, per_host) for name, channel in rows.items()}
     free = Scratch(chosen.scratch_folder).free // per_host
-    asked = budget.demand(chosen, launch.world_size, chosen.nthread or launch.threads_per_rank)
+    asked = budget.demand(chosen, launch.world_size, chosen.threads(launch.threads_per_rank))
     listed = {name: budget.Listed.of(channel, launch.paths) for name, channel in rows.items()}
     try:
         plan = budget.foreseen(room, listed, shares, chosen, free, asked)

@@ -16,6 +16,7 @@ from treering.features import Features, store
 from treering.identity import Pieces
 from treering.joining import Beside, Form
 from treering.progress import Progress
+from treering.readers.encoding import TOO_MANY
 from treering.storage import Storage
 
 if TYPE_CHECKING:
@@ -195,7 +196,11 @@ def load(  # noqa: PLR0913  # each is one side of the job
     _tell_rows(world, place, channel.name, loaded)
     local = reader.categories()
     loaded.host, loaded.files = place.host, files
-    agreed_on = categories.agree(world, local, known or {}) if is_train else known or {}
+    try:
+        agreed_on = categories.agree(world, local, known or {}) if is_train else known or {}
+    except OverflowError as error:
+        column = loaded.columns.name(error.args[0])
+        raise UserError(f"channel {channel.name}, column {column}, all hosts together: {TOO_MANY}") from error
     return _with_categories(world, channel.name, loaded, local, agreed_on)
 
 

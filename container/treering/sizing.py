@@ -36,6 +36,8 @@ class Extent:
         How many are there, the missing ones left out.
     is_sparse
         Whether they are kept as CSR.
+    categories, widest
+        Of all categorical columns together, and of the one that has most; 0 where they are not known.
     working
         Bytes that each thread takes while rows are read, for the file called `largest`; 0 where that is over.
     """
@@ -46,6 +48,8 @@ class Extent:
     is_sparse: bool
     working: int = 0
     largest: str = ""
+    categories: int = 0
+    widest: int = 0
 
     @property
     def features(self) -> int:
@@ -56,7 +60,15 @@ class Extent:
     def of(cls, shard: Shard) -> Extent:
         """Of rows that are read."""
         rows, columns = shard.features.shape
-        return cls(rows, columns, shard.features.count, shard.features.is_sparse)
+        counts = [len(names) for names in shard.categories.values()]
+        return cls(
+            rows,
+            columns,
+            shard.features.count,
+            shard.features.is_sparse,
+            categories=sum(counts),
+            widest=max(counts, default=0),
+        )
 
 
 def expect(reader: Reader, folder: Path, listing: Sequence[tuple[str, int]], share: float) -> Extent:

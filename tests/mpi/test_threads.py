@@ -52,10 +52,10 @@ def _job(folder: Path, **hyperparameters: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("given", [0, 5])
-def test_the_ranks_of_a_host_share_its_cores(ring: Ring, tmp_path: Path, given: int) -> None:
+@pytest.mark.parametrize(("given", "nthread"), [(0, "0"), (5, "-1")])
+def test_the_ranks_of_a_host_share_its_cores(ring: Ring, tmp_path: Path, given: int, nthread: str) -> None:
     """XGBoost, Arrow, BLAS and numexpr: together they have no more threads than the host has cores, or was given."""
-    base = _job(tmp_path / "ml", ranks_per_host=str(_RANKS))
+    base = _job(tmp_path / "ml", ranks_per_host=str(_RANKS), nthread=nthread)
     more = {
         "SAGEMAKER_BASE_DIR": str(base),
         "TREERING_THREADS_PER_HOST": str(given),

@@ -106,6 +106,15 @@ def test_rows_that_can_never_be_trained_on_end_the_job_while_they_are_read() -> 
             require_room_for_rows(room, rows, demand)
 
 
+def test_who_has_too_many_categories_is_told_so() -> None:
+    """More hosts would not help: each has all histograms."""
+    extent = Extent(1000, 5, 5000, is_sparse=False, categories=10**6, widest=10**6)
+    with pytest.raises(
+        UserError, match=r"; histograms alone take 1\.2 GiB: lower max_depth .+ many categories"
+    ):
+        decide(Room(1 << 30, ""), [extent], _DEMAND, _DISK, is_known=True)
+
+
 def test_an_estimate_may_be_wrong() -> None:
     """Rows that were not read yet end a job only when they are far beyond what is there."""
     least = min(size for size in range(100 << 20, 1 << 30, 1 << 20) if _fits(size, is_known=True))
@@ -150,5 +159,11 @@ def test_more_of_anything_takes_more() -> None:
     for extent in extents:
         assert decide(room, [extent], _DEMAND, _DISK, is_known=True).peak > base
     assert decide(room, [_EXTENT] * 2, _DEMAND, _DISK, is_known=True).peak > base
+    for extent in (
+        dataclasses.replace(_EXTENT, categories=10**6),
+        dataclasses.replace(_EXTENT, widest=257),
+        dataclasses.replace(_EXTENT, widest=65_537),
+    ):
+        assert decide(room, [extent], _DEMAND, _DISK, is_known=True).peak > base
     for demand in (Demand(256, 30, 80), Demand(1024, 1, 80), Demand(256, 1, 50_000)):
         assert decide(room, [_EXTENT], demand, _DISK, is_known=True).peak > base

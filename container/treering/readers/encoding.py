@@ -39,9 +39,16 @@ def _is_text(column: pa.DataType) -> bool:
 
 
 class Encoder:
-    """The categories of one column, in the order in which they were first seen, by any thread."""
+    """The categories of one column, in the order in which they were first seen, by any thread.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    most
+        How many there may be.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._codes: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -56,19 +63,21 @@ class Encoder:
         Raises
         ------
         OverflowError
-            There are more than `MOST` categories.
+            There are more categories than there may be; what has to be looked at for that has a bound as well.
         """
         if not types.is_dictionary(values.type):
             values = values.dictionary_encode()
         elif len(values.dictionary) > len(values):  # that of a whole row group, say
             values = _compact(values)
         known = self._codes
-        if len(values.dictionary) > 2 * MOST:  # a dictionary may hold more than is used, but not this much
+        if (
+            len(values.dictionary) > 2 * self._most
+        ):  # a dictionary may hold more than is used, but not this much
             raise OverflowError
         names = values.dictionary.cast(pa.string()).to_pylist()
         with self._lock:
             codes = [np.nan if name is None else known.setdefault(name, len(known)) for name in names]
-            if len(known) > MOST:
+            if len(known) > self._most:
                 raise OverflowError
         indices = values.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
         encoded: NDArray[np.float32] = np.array([*codes, np.nan], np.float32)[indices]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SMALL = 64 << 10  # bytes of a file that is read in one go, rather than opened by Arrow once more
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
@@ -47,7 +49,7 @@ class Layout:
     whole
         Bytes of memory that it takes to read that as one batch.
     coded
-        Columns whose texts lie in dictionaries there: each row is given its number rather than a copy.
+        Features whose texts lie in dictionaries there: each row is given its number rather than a copy.
     """
 
     names: tuple[str, ...]
@@ -84,7 +86,7 @@ def layout_of(file: File, roles: Roles) -> Layout:
         tuple(names[place] for place in parts.features),
         tuple(kinds[place] for place in parts.features),
     )
-    coded = [name for name, kind in zip(names, kinds, strict=True) if kind == "category" and name in texts]
+    coded = [names[place] for place in parts.features if kinds[place] == "category" and names[place] in texts]
     edges = tuple(itertools.accumulate(sizes, initial=0))
     return Layout(tuple(names), parts, columns, edges, largest, whole, tuple(coded))
 
@@ -129,10 +131,10 @@ def opened_parquet(
         Those of the file, where it has been opened before.
     """
     ahead = read_ahead(1 if layout is None else len(layout.names))
-    with opened(file):
+    with opened(file) as stream:
         try:
             with parquet.ParquetFile(
-                file.path,
+                pa.BufferReader(stream.read()) if file.size <= _SMALL else file.path,
                 metadata=footer,
                 buffer_size=ahead,
                 read_dictionary=None if layout is None else layout.coded,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from treering.categories import agree, recode
 
@@ -17,6 +18,18 @@ def test_the_list_is_the_sorted_union(world: World) -> None:
     local = {} if world.rank == world.size - 1 > 0 else {2: (f"b{world.rank}", "a"), 0: ("z",)}
     seen = range(max(1, world.size - 1))
     assert agree(world, local) == {0: ("z",), 2: ("a", *(f"b{rank}" for rank in seen))}
+
+
+def test_too_many_end_the_job_on_all_ranks(world: World) -> None:
+    """No rank has too many, but all of them together; what several have counts once, what fits is agreed."""
+    shared, own = [f"s{number}" for number in range(50)], [f"r{world.rank}-{n}" for n in range(10)]
+    local = {1: ("x",), 4: (*own, *shared)}
+    together = 50 + 10 * world.size
+    assert len(agree(world, local, most=together)[4]) == together
+    with pytest.raises(OverflowError) as raised:
+        agree(world, local, most=together - 1)
+    assert raised.value.args == (4,)
+    assert agree(world, {}) == {}  # and ranks still talk to each other
 
 
 def test_recoded_values_stand_for_the_same_categories(world: World) -> None:

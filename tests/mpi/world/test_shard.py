@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from treering import channels, queries, shard
+from treering import categories, channels, queries, shard
 from treering.errors import UserError
 from treering.job import Channel
 from treering.progress import Progress
@@ -149,6 +149,22 @@ def test_files_without_a_byte_have_no_rows(
     without = _own(world, root / "without", [empty] * world.size)
     with pytest.raises(UserError, match="channel train has files but no rows; check that they are not empty"):
         _load(world, without, content_type, distribution)
+
+
+def test_too_many_categories_of_all_hosts_are_told(
+    world: World, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each host may have few enough; the sentence has the channel and the column's name."""
+    target = io.BytesIO()
+    texts = [f"{world.rank}-{number}" for number in range(6 // world.size)]
+    pq.write_table(pa.table({"y": [0.0] * len(texts), "kind": texts}), target)
+    folder = _own(world, root, [{f"{world.rank}": target.getvalue()}] * world.size)
+    assert len(_load(world, folder, "parquet", "ShardedByS3Key").categories[0]) == 6
+    monkeypatch.setattr(categories, "MOST", 5)
+    with pytest.raises(
+        UserError, match=r"^channel train, column 'kind', all hosts together: there are more than"
+    ):
+        _load(world, folder, "parquet", "ShardedByS3Key")
 
 
 def test_files_are_listed_once(world: World, root: Path) -> None:

@@ -64,6 +64,21 @@ def test_a_dictionary_of_more_rows_than_these_counts_as_far_as_it_is_used() -> N
     assert encoder.categories == ("k7", "k9", "k999")
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())])
+def test_more_categories_than_there_may_be_are_given_up(kind: pa.DataType) -> None:
+    """Over all batches; and a batch with far too many is not even looked at."""
+    encoder = Encoder(most=100)
+    names = [f"k{number}" for number in range(1000)]
+    assert encoder.encode(pa.array(names[:100], pa.string()).cast(kind)).max() == 99
+    assert encoder.encode(pa.array(names[50:100], pa.string()).cast(kind)).min() == 50
+    with pytest.raises(OverflowError):
+        encoder.encode(pa.array(names[100:101], pa.string()).cast(kind))
+    untouched = Encoder(most=100)
+    with pytest.raises(OverflowError):
+        untouched.encode(pa.array(names, pa.string()).cast(kind))
+    assert untouched.categories == ()
+
+
 def test_no_rows_and_only_nulls() -> None:
     """Nothing to encode is no error, and adds no category."""
     encoder = Encoder()

@@ -386,6 +386,17 @@ def test_what_reading_takes_is_foreseen(
         assert said <= 3 * taken
 
 
+def test_an_id_is_no_category(save: Any) -> None:
+    """It is named with its column, and what to do about it."""
+    rows = 1_000_001
+    file = save({"y": np.zeros(rows), "id": pa.array(np.arange(rows)).cast(pa.string())}, rows)
+    with pytest.raises(
+        UserError,
+        match=r"^train\.parquet, column 'id': there are more than 1,000,000 categories, .+; leave the column out, or put",
+    ):
+        list(ParquetReader().read(Span(file, 0, rows)))
+
+
 def test_categories_are_not_copied_for_each_row(save: Any) -> None:
     """A small file of long texts that repeat stays small in memory, and its codes are right."""
     rows = 100_000

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -78,9 +79,10 @@ def _csv() -> bytes:
     return b"1,2,3\n" * _ROWS
 
 
-def _parquet() -> bytes:
+def _parquet(columns: int) -> bytes:
     target = io.BytesIO()
-    table = pa.table({name: [1.0] * _ROWS for name in ("y", "a", "b")})
+    values = np.random.default_rng(0).standard_normal(_ROWS)  # so that the file is about as large as they are
+    table = pa.table({str(name): values for name in range(columns)})
     parquet.write_table(table, target, row_group_size=_ROWS // 4)
     return target.getvalue()
 
@@ -90,10 +92,12 @@ LARGE = pytest.mark.parametrize(
     [
         (CsvReader(block_size=64), _csv()),
         (LibsvmReader(block_size=64), _sparse()),
-        (ParquetReader(), _parquet()),
-        (ParquetReader(batch_size=64, whole=64), _parquet()),
+        (ParquetReader(), _parquet(2)),
+        (ParquetReader(), _parquet(60)),
+        (ParquetReader(batch_size=64, whole=64), _parquet(2)),
+        (ParquetReader(batch_size=64, whole=64), _parquet(60)),
     ],
-    ids=["csv", "libsvm", "parquet", "large row groups"],
+    ids=["csv", "libsvm", "small parquet", "parquet", "small file of large row groups", "large row groups"],
 )
 
 
