@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 type Names = list[tuple[str, int]]  # (name below the channel's folder, bytes) of each file, sorted by name
 
 _SECOND = 10**9  # nanoseconds
+_COARSE = 10**7  # of a kernel's own clock at most
 
 
 class Found(NamedTuple):
@@ -86,7 +87,7 @@ def look(folder: Path) -> list[Found]:
 
 def _modified(told: int, now: int) -> int | None:
     """The time at which a file was written, unless its mount may just say now whenever it is asked."""
-    resolution = 1 if told % _SECOND else _SECOND
+    resolution = _COARSE if told % _SECOND else _SECOND
     return told if told + resolution <= now else None
 
 

@@ -152,7 +152,10 @@ class Link:
                     case {"type": "stop"}:
                         self._stop()
                     case {"type": "verdict", "failure": failure}:
-                        return read_failure(failure)
+                        verdict = read_failure(failure)
+                        if verdict.kind is Kind.LOST and verdict.host == self._cluster.me:
+                            raise self._lost("which no longer hears this host")
+                        return verdict
                     case {"type": "finish"}:
                         return None
         except FrameError as error:

@@ -276,20 +276,13 @@ class Coordinator:
             await asyncio.sleep(interval)
             # A coordinator that was itself stopped heard nobody: give the others their time anew.
             overslept = time.monotonic() - asked - interval
-            for host, member in self._members.items():
-                if overslept > 1.0:
+            if overslept > 1.0:
+                for member in self._members.values():
                     member.heard += overslept
-                self._check_heartbeat(host, member)
+            silences = {host: _silence(each) for host, each in self._members.items() if not each.gone}
+            for failure in verdict.lost(silences, self._cluster.me, self._settings.lost_timeout):
+                self.blame(failure)
             self._check_stall()
-
-    def _check_heartbeat(self, host: str, member: Member) -> None:
-        silent = _silence(member)
-        if silent > self._settings.lost_timeout and not member.gone:
-            sentence = (
-                f"has been silent for {silent:.0f} s: its container or machine was stopped or paused, it was cut off "
-                f"from the network, or it is overloaded; see the end of {host}'s log"
-            )
-            self.blame(Failure(Kind.LOST, host, sentence))
 
     def _check_stall(self) -> None:
         timeout = self._settings.stall_timeout

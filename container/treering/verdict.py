@@ -1,4 +1,4 @@
-"""Which of several failures is the cause: nearest kind first, then the earliest."""
+"""Who is at fault: which of several failures is the cause, and who is lost when nobody says anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from treering.errors import Failure, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from treering.settings import Settings
 
@@ -35,6 +35,38 @@ def patience(latest: Failure, causes: Sequence[Cause], hosts: Collection[str], s
     if latest.kind is Kind.PEER and {cause.failure.host for cause in causes} < set(hosts):
         return _SETTLE + settings.lost_timeout + settings.heartbeat_interval
     return _SETTLE
+
+
+def lost(silences: Mapping[str, float], first: str, allowed: float) -> list[Failure]:
+    """What to say of hosts that the first one has not heard for too long; nothing while all is well.
+
+    Parameters
+    ----------
+    silences
+        Seconds since each host's last message, of all that are connected.
+    first
+        The host that hears them, itself among them.
+    allowed
+        Seconds after which a host counts as lost.
+    """
+    late = [host for host, silent in silences.items() if silent > allowed]
+    others = [silent for host, silent in silences.items() if host != first]
+    # Their messages come at different times, so one of them is the first to be missed. Of two hosts nobody can tell.
+    if late and len(others) > 1 and min(others) > allowed / 2:
+        sentence = (
+            f"all other hosts have been silent for {max(others):.0f} s: it was cut off from the network, or all of them "
+            f"were; see the end of {first}'s log"
+        )
+        return [Failure(Kind.LOST, first, sentence)]
+    return [
+        Failure(
+            Kind.LOST,
+            host,
+            f"has been silent for {silences[host]:.0f} s: its container or machine was stopped or paused, it was cut off "
+            f"from the network, or it is overloaded; see the end of {host}'s log",
+        )
+        for host in late
+    ]
 
 
 def choose(causes: Sequence[Cause], stop: Failure | None = None) -> Failure:

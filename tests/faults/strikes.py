@@ -58,8 +58,10 @@ def during(phase: Phase, act: Strike) -> Strike:
 @contextlib.contextmanager
 def _last_barrier(lab: Lab) -> Iterator[None]:
     """Rank 0 has written the model and waits for the last rank, which is stopped on its way there."""
+    last = lab.hosts[lab.names[-1]]
+    last.ranks()  # looked for while there is time
     lab.until_said(lab.first, f"[{LAST_ROUND}]\t")
-    with _held(lab.hosts[lab.names[-1]]):
+    with _held(last):
         lab.until((lab.first.base / "model" / "xgboost-model").exists, "the model is written")
         yield
 

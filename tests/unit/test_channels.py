@@ -57,7 +57,8 @@ def test_the_time_of_the_last_write_is_found(tmp_path: Path, monkeypatch: pytest
     for told, found in (
         (0, 0),
         (10**9, 10**9),
-        (7 * 10**9 - 1, 7 * 10**9 - 1),
+        (7 * 10**9 - 10**7 - 1, 7 * 10**9 - 10**7 - 1),
+        (7 * 10**9 - 10**7 + 1, None),
         (7 * 10**9, None),
         (6 * 10**9, 6 * 10**9),
         (6 * 10**9 + 1, 6 * 10**9 + 1),

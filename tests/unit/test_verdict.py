@@ -78,3 +78,21 @@ def test_an_echo_waits_for_its_cause() -> None:
     assert verdict.patience(other, [*alone, Cause(other, 0.0)], hosts, _SETTINGS) < 1
     died = _failure(Kind.DIED, "algo-2")
     assert verdict.patience(died, [*alone, Cause(died, 0.0)], hosts, _SETTINGS) < 1
+
+
+def test_who_is_silent_is_lost() -> None:
+    """Each host that was not heard for longer than allowed, and nobody before."""
+    silences = {"algo-1": 0.0, "algo-2": 15.5, "algo-3": 1.0, "algo-4": 15.0}
+    (failure,) = verdict.lost(silences, "algo-1", 15.0)
+    assert (failure.kind, failure.host) == (Kind.LOST, "algo-2")
+    assert failure.sentence.startswith("has been silent for 16 s: its container")
+    assert verdict.lost(silences | {"algo-2": 15.0}, "algo-1", 15.0) == []
+
+
+def test_who_hears_nobody_is_at_fault() -> None:
+    """Of three hosts or more the one that hears none of the others; of two, nobody can tell."""
+    (failure,) = verdict.lost({"algo-1": 0.0, "algo-2": 15.5, "algo-3": 13.6}, "algo-1", 15.0)
+    assert (failure.kind, failure.host) == (Kind.LOST, "algo-1")
+    assert failure.sentence.startswith("all other hosts have been silent for 16 s: it was cut off")
+    (failure,) = verdict.lost({"algo-1": 0.0, "algo-2": 15.5}, "algo-1", 15.0)
+    assert failure.host == "algo-2"

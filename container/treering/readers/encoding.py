@@ -67,29 +67,18 @@ class Encoder:
         """
         if not types.is_dictionary(values.type):
             values = values.dictionary_encode()
-        elif len(values.dictionary) > len(values):  # that of a whole row group, say
-            values = _compact(values)
-        known = self._codes
-        if (
-            len(values.dictionary) > 2 * self._most
-        ):  # a dictionary may hold more than is used, but not this much
+        indices = values.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        # A dictionary may hold more than is used, and what it holds must not depend on how files are cut.
+        is_used = np.zeros(len(values.dictionary) + 1, np.bool_)
+        is_used[indices] = True
+        used = np.flatnonzero(is_used[:-1])
+        if used.size > 2 * self._most:
             raise OverflowError
-        names = values.dictionary.cast(pa.string()).to_pylist()
+        known, names = self._codes, values.dictionary.take(pa.array(used)).cast(pa.string()).to_pylist()
+        code_of = np.full(is_used.size, np.nan, np.float32)  # the last one is of null
         with self._lock:
-            codes = [np.nan if name is None else known.setdefault(name, len(known)) for name in names]
+            code_of[used] = [np.nan if name is None else known.setdefault(name, len(known)) for name in names]
             if len(known) > self._most:
                 raise OverflowError
-        indices = values.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
-        encoded: NDArray[np.float32] = np.array([*codes, np.nan], np.float32)[indices]
+        encoded: NDArray[np.float32] = code_of[indices]
         return encoded
-
-
-def _compact(values: pa.DictionaryArray) -> pa.DictionaryArray:
-    """The same values with a dictionary of what is used."""
-    indices = values.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    used, places = np.unique(indices[indices >= 0], return_inverse=True)
-    compacted = np.full(len(indices), -1, np.int64)
-    compacted[indices >= 0] = places
-    return pa.DictionaryArray.from_arrays(
-        pa.array(compacted, mask=indices < 0), values.dictionary.take(pa.array(used))
-    )

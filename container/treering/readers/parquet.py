@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import dataclasses
 import functools
 import itertools
 import logging
@@ -44,8 +43,6 @@ BATCH = 16 << 20
 WHOLE = 64 << 20
 """Bytes of float32 up to which a row group becomes one batch."""
 
-_SOMEWHAT = 8  # times as large a row group may be one batch all the same, if that takes less memory
-
 _FOOTERS = 16  # kept: a large one takes longer to parse than a row group to decode
 
 NEAR = 0.005
@@ -54,14 +51,6 @@ NEAR = 0.005
 A boundary inside a row group makes two ranks decode it, once, while loading. Uneven ranks wait for each
 other in every round. So the boundary moves only where that makes no span more than 1% larger.
 """
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Manner:
-    """Whether the largest row group of a file becomes one batch, and the bytes of memory that reading it takes."""
-
-    as_one: bool
-    memory: int
 
 
 class ParquetReader:
@@ -85,7 +74,7 @@ class ParquetReader:
         self._whole = whole
         self._footers: dict[File, parquet.FileMetaData] = {}
         self._layouts: dict[File, Layout] = {}
-        self._manners: dict[File, _Manner] = {}
+        self._by_rows: dict[tuple[str, ...], int] = {}  # bytes, by the names of a file's columns
         self._encoders: dict[int, Encoder] = {}
         self._rounded = False
 
@@ -106,8 +95,20 @@ class ParquetReader:
         return {column: encoder.categories for column, encoder in self._encoders.items()}
 
     def working_memory(self, file: File) -> int:
-        """What the largest row group takes, in the way in which it is going to be read."""
-        return self._manner(file).memory
+        """What the largest row group takes, in the way in which it is going to be read.
+
+        Of files with the same columns whose row groups are large, one is looked into: a writer makes all alike.
+        """
+        layout = self._layout(file)
+        before, after = [*layout.edges, 0][layout.largest : layout.largest + 2]
+        if self._is_small(after - before, layout):
+            return layout.whole
+        if layout.names not in self._by_rows:
+            with self._opened(file) as source, opened(file) as stream:
+                group = source.metadata.row_group(layout.largest)
+                rows = min(self._at_once(layout), group.num_rows)
+                self._by_rows[layout.names] = parquet_group.memory_by_rows(group, stream, rows)
+        return self._by_rows[layout.names]
 
     def survey(self, file: File, start: int, stop: int) -> int:  # noqa: ARG002  # nothing to count
         """Nothing: rows are numbered."""
@@ -140,8 +141,7 @@ class ParquetReader:
             group = bisect.bisect_right(layout.edges, each.start) - 1
             before, after = layout.edges[group : group + 2]
             part = Part(group, each.start - before, each.stop - before)
-            is_small = 4 * (after - before) * len(layout.names) <= self._whole
-            if is_small or self._manner(span.file).as_one:
+            if self._is_small(after - before, layout):
                 yield functools.partial(self._decode, each, part, layout)
             else:
                 yield from self._decode_some(each, part, layout)
@@ -155,22 +155,9 @@ class ParquetReader:
             self._layouts[file] = layout_of(file, self._roles)
         return self._layouts[file]
 
-    def _manner(self, file: File) -> _Manner:
-        """How large row groups of `file` are read: in the way that takes less memory, though not in huge batches."""
-        if file not in self._manners:
-            layout = self._layout(file)
-            before, after = [*layout.edges, 0][layout.largest : layout.largest + 2]
-            size = 4 * (after - before) * len(layout.names)
-            found = _Manner(as_one=True, memory=layout.whole)
-            if size > self._whole:
-                with self._opened(file) as source, opened(file) as stream:
-                    group = source.metadata.row_group(layout.largest)
-                    rows = min(self._at_once(layout), group.num_rows)
-                    memory = parquet_group.memory_by_rows(group, stream, rows)
-                if size > _SOMEWHAT * self._whole or memory < layout.whole:
-                    found = _Manner(as_one=False, memory=memory)
-            self._manners[file] = found
-        return self._manners[file]
+    def _is_small(self, rows: int, layout: Layout) -> bool:
+        """Whether a row group of so many rows becomes one batch."""
+        return 4 * rows * len(layout.names) <= self._whole
 
     def _at_once(self, layout: Layout) -> int:
         """Rows of one batch of a large row group."""

@@ -124,7 +124,7 @@ def memory_by_rows(group: parquet.RowGroupMetaData, stream: IO[bytes], rows: int
         if not is_coded(chunk, group.num_rows):
             texts = texts * rows // group.num_rows
         total += held + min(read_ahead(columns), packed) + texts
-    return total + total // 4
+    return total + total // 8
 
 
 def is_coded(chunk: parquet.ColumnChunkMetaData, rows: int) -> bool:

@@ -62,7 +62,7 @@ def require_unchanged(file: File, status: os.stat_result) -> None:
     if status.st_size != file.size:
         how = f"from {file.size:,} to {status.st_size:,} bytes"
     elif file.modified not in {None, status.st_mtime_ns}:
-        how = "to other content of the same size"
+        how = "written again with as many bytes"
     else:
         return
     raise UserError(

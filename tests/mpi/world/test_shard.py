@@ -199,7 +199,7 @@ def test_a_file_that_is_written_again_behind_the_listing_is_told(world: World, r
     os.utime(folder / name, ns=(0, 1))
     hosts = tuple(f"algo-{rank + 1}" for rank in range(world.size))
     channel = Channel("train", "csv", "ShardedByS3Key")
-    with pytest.raises(UserError, match=rf"^{name} changed while .+ to other content of the same size"):
+    with pytest.raises(UserError, match=rf"^{name} changed while .+ written again with as many bytes"):
         shard.load(world, Place(hosts, hosts[world.rank], 1), channel, folder, written_again)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from unit.readers.conftest import Write
 
 _ROWS = 400
-_OTHER = "changed while the job was reading it, to other content of the same size: start the job again once"
+_OTHER = "changed while the job was reading it, written again with as many bytes: start the job again once"
 
 READERS = pytest.mark.parametrize(
     "reader", [CsvReader(), LibsvmReader(), ParquetReader()], ids=lambda reader: type(reader).__name__
