@@ -18,10 +18,12 @@ _METRICS = "test_metrics.py"  # whose promise is that the number of ranks does n
 
 
 @pytest.mark.parametrize(("name", "size"), [*itertools.product(_FILES, (1, 2, 3)), (_METRICS, 5)])
-def test_suite_passes_on_every_rank(ring: Ring, name: str, size: int) -> None:
+def test_suite_passes_on_every_rank(ring: Ring, tmp_path: Path, name: str, size: int) -> None:
     """Each rank runs the file as a test session of its own; all must pass, and none may be skipped."""
     pytest_on_each_rank = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    ring.start(size, [*pytest_on_each_rank, str(_SUITE / name)])
+    # A folder for temporary files that they share with no other session: each clears up behind earlier ones.
+    alone = {"PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
+    ring.start(size, [*pytest_on_each_rank, str(_SUITE / name)], alone)
     codes = ring.wait()
     assert set(codes.values()) == {0}, ring.logs()
     for host in ring.hosts.values():
