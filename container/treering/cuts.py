@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     type Floats = NDArray[np.float32]
     type Counts = NDArray[np.int64]
 
-BLOCK_VALUES: Final = 1 << 25
-"""Values sorted at a time, on the rank with most: 128 MiB."""
+BLOCK_VALUES: Final = 1 << 23
+"""Values sorted at a time, on the rank with most: 32 MiB."""
 
 _WORDS_PER_BIN: Final = 8  # what bisection holds for a bin, in float32s
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from treering.storage import Storage
+from treering.storage import Storage, fresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -162,24 +162,19 @@ class Features:
                 block = chunk[start : start + rows]
                 yield np.ascontiguousarray(block) if isinstance(block, np.ndarray) else block
 
-    def merged(self, size: int) -> Iterator[Array]:
-        """All rows in pieces of about `size` bytes, several chunks in one where they are smaller."""
+    def pieces(self, size: int) -> Iterator[list[Array]]:
+        """All rows, as many chunks at a time as have about `size` bytes; one at least."""
         group: list[Dense | Sparse] = []
         together = 0
         for chunk in self._chunks:
             more = chunk.nbytes
             if group and together + more > size:
-                yield self._joined(group)
+                yield [each.load(self._width) for each in group]
                 group, together = [], 0
             group.append(chunk)
             together += more
         if group:
-            yield self._joined(group)
-
-    def _joined(self, chunks: Sequence[Dense | Sparse]) -> Array:
-        if len(chunks) == 1:
-            return chunks[0].load(self._width)
-        return Features(chunks, self._width, is_sparse=self.is_sparse, storage=self.storage).stacked()
+            yield [each.load(self._width) for each in group]
 
     @property
     def chunk_rows(self) -> list[int]:
@@ -188,7 +183,7 @@ class Features:
 
     def column_block(self, start: int, stop: int) -> Floats:
         """The dense columns ``[start, stop)`` of all rows, in Fortran order."""
-        block = np.empty((self.shape[0], stop - start), np.float32, order="F")
+        block = fresh((self.shape[0], stop - start))
         row = 0
         for chunk in self._chunks:
             assert isinstance(chunk, Dense)  # noqa: S101  # the caller asked `is_sparse`

@@ -6,14 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import xgboost as xgb
 
 from treering import queries
-from treering.features import Features
+from treering.features import Features, stack_sparse
 from treering.memory_plan import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from treering.cuts import Cuts
     from treering.features import Array
@@ -84,6 +85,8 @@ def _binned[M: xgb.DMatrix](
 ) -> M:
     found = kind(chunks, max_bin=bins.max_bin, ref=bins, enable_categorical=True, nthread=threads)
     found.set_info(**described(shard, column_weights))
+    found.feature_names = shard.columns.names  # in place of those that tables have to have
+    found.feature_types = _feature_types(shard.columns)
     return found
 
 
@@ -96,8 +99,8 @@ class _Chunks(xgb.DataIter):
         super().__init__(release_data=True, cache_prefix=prefix)
         self._features = shard.features
         self._piece = limits.piece
-        self._named = _names(shard.columns)
-        self._none: Sequence[Array] = [np.empty((0, shard.columns.count), np.float32)]
+        self._types = _feature_types(shard.columns)
+        self._width = shard.columns.count
         self._progress = limits.progress
         self._passes = 2 if self.on_disk else 3
         self._handed = 0
@@ -105,16 +108,32 @@ class _Chunks(xgb.DataIter):
 
     def reset(self) -> None:
         """Begin again."""
-        self._left = iter(self._features.merged(self._piece) if self._features.shape[0] else self._none)
+        self._left: Iterator[list[Array]] = self._features.pieces(self._piece)
+        if not self._features.shape[0]:
+            self._left = iter([[np.empty((0, self._width), np.float32)]])
 
     def next(self, input_data: Callable[..., None]) -> bool:
-        """Hand over one chunk; False if there is none left."""
-        chunk = next(self._left, None)
-        if chunk is not None:
-            input_data(data=chunk, **self._named)
-            self._handed += chunk.shape[0]
+        """Hand over one piece; False if there is none left."""
+        piece = next(self._left, None)
+        if piece is not None:
+            input_data(data=_together(piece, self._width), feature_types=self._types)
+            self._handed += sum(chunk.shape[0] for chunk in piece)
             self._progress.advance(self._handed // self._passes)
-        return chunk is not None
+        return piece is not None
+
+
+def _together(chunks: Sequence[Array], width: int) -> Array | pa.Table:
+    """The rows of all chunks in the form that XGBoost bins fastest: dense ones column by column.
+
+    Nothing dense is copied here: XGBoost makes one array of each column.
+    """
+    first = chunks[0]
+    if not isinstance(first, np.ndarray):
+        return stack_sparse(chunks, width)
+    if not first.size:
+        return first
+    columns = [pa.chunked_array([chunk[:, column] for chunk in chunks]) for column in range(width)]
+    return pa.table(columns, [str(column) for column in range(width)])
 
 
 def plain(shard: Shard, threads: int, column_weights: Sequence[float] | None = None) -> xgb.DMatrix:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from treering.memory import Room
     from treering.sizing import Extent
 
-PIECE: Final = 32 << 20
+PIECE: Final = 16 << 20
 """Bytes of float32 that are binned at once where there is room, and lie on one page of external memory.
 
 XGBoost's threads wait for each other after each piece, so small ones cost time.
@@ -41,8 +41,9 @@ XGBoost's threads wait for each other after each piece, so small ones cost time.
 _FIXED: Final = 64 << 20  # what grows in a process besides
 _PIECES: Final = 3  # on the way to XGBoost at once, itself included
 _PAGES: Final = 4  # of external memory at once
-_COLUMNS_AT_ONCE: Final = 1 << 27  # bytes sorted at once, where there is room
+_COLUMNS_AT_ONCE: Final = 32 << 20  # bytes sorted at once, where there is room for it
 _FEWEST_COLUMNS: Final = 1 << 24
+_BLOCKS: Final = 64  # of columns, about; ranks exchange some dozens of messages for each
 _SMALLEST_PIECE: Final = 4 << 20
 _BIN: Final = 16  # bytes: two float64 sums
 _NARROW: Final = 256  # bins that a byte can tell apart
@@ -138,7 +139,7 @@ class Limits:
         Hears how far it is.
     """
 
-    values_at_once: int = 1 << 25
+    values_at_once: int = 1 << 23
     piece: int = PIECE
     pages: Path | None = None
     lets_go: bool = False
@@ -169,15 +170,17 @@ def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int
     """
     reading = _reading(room, extents, demand)
     features, bins = sum(each.features for each in extents), sum(_bins(each, demand) for each in extents)
-    rounds, sorting = _rounds(extents, demand), _sorting(room, extents)
+    rounds = _rounds(extents, demand)
     piece = min(max(_SMALLEST_PIECE, room.size // 16), PIECE)
     moving, pages = _PIECES * min(piece, features), min(_PAGES * _page(extents, demand, piece), bins)
     # Beside the features while those are there, and without them.
-    beside = {
-        Way.MEMORY: max(reading, sorting, bins + moving),
-        Way.COLUMNS_ON_DISK: max(reading, sorting, bins + moving),
-        Way.EXTERNAL: max(reading, sorting, pages + moving),
+    binning = {
+        Way.MEMORY: bins + moving,
+        Way.COLUMNS_ON_DISK: bins + moving,
+        Way.EXTERNAL: pages + moving,
     }
+    sorting = {way: _sorting(room, extents, demand, binning[way]) for way in Way}
+    beside = {way: max(reading, sorting[way], binning[way]) for way in Way}
     after = {Way.MEMORY: bins + rounds, Way.COLUMNS_ON_DISK: bins + rounds, Way.EXTERNAL: pages + rounds}
     peaks = {way: _FIXED + max(beside[way] + features * (way is Way.MEMORY), after[way]) for way in Way}
     disks = {Way.MEMORY: 0, Way.COLUMNS_ON_DISK: features, Way.EXTERNAL: features + bins}
@@ -186,8 +189,8 @@ def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int
     for way in ways:
         is_last = way is ways[-1]
         if peaks[way] <= room.size * (slack if is_last else 1.0) and disks[way] <= free_disk * slack:
-            kept = room.size - _FIXED - (max(reading, sorting) if way is Way.MEMORY else beside[way])
-            return Plan(way, peaks[way], disks[way], max(kept, 0), sorting // 8, piece, reading)
+            kept = room.size - _FIXED - (max(reading, sorting[way]) if way is Way.MEMORY else beside[way])
+            return Plan(way, peaks[way], disks[way], max(kept, 0), sorting[way] // 8, piece, reading)
     histograms = max((_histograms(each, demand) for each in extents), default=0)
     raise _refusal(room, ways, peaks, disks, free_disk, histograms)
 
@@ -297,11 +300,13 @@ def _histograms(extent: Extent, demand: Demand) -> int:
     return _BIN * bins * min(demand.nodes, 2 * demand.ranks * extent.rows)
 
 
-def _sorting(room: Room, extents: Sequence[Extent]) -> int:
-    """Bytes to sort columns, each there twice: as many as there is room for, and a whole one at least."""
-    longest = max((extent.rows for extent in extents), default=0)
-    at_once = max(min(_COLUMNS_AT_ONCE, room.size // 8), _FEWEST_COLUMNS, 4 * longest)
-    return 2 * min(at_once, sum(extent.features for extent in extents))
+def _sorting(room: Room, extents: Sequence[Extent], demand: Demand, binning: int) -> int:
+    """Bytes to sort columns, each there twice: no more than binning takes afterwards, but a whole one at least."""
+    longest = 4 * max((extent.rows for extent in extents), default=0)
+    features = sum(extent.features for extent in extents)
+    wanted = max(_COLUMNS_AT_ONCE, longest * demand.threads, features // _BLOCKS)
+    at_once = max(min(wanted, room.size // 8, binning // 2), _FEWEST_COLUMNS, longest)
+    return 2 * min(at_once, features)
 
 
 def _page(extents: Sequence[Extent], demand: Demand, piece: int) -> int:

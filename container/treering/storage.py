@@ -8,6 +8,7 @@ no name any more, so whatever ends the process, the space is free again.
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 import tempfile
@@ -28,6 +29,15 @@ _SLAB: Final = 64 << 20  # bytes; memory that is never touched costs nothing
 _ALIGNMENT: Final = 64  # bytes
 # Bytes handed to the kernel before they have to be on disk: it may not drop them sooner.
 _UNWRITTEN: Final = 32 << 20
+
+
+def fresh(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Room for float32 values in Fortran order that goes back to the system once nobody holds the array.
+
+    The allocator would keep up to 32 MiB for later.
+    """
+    size = 4 * math.prod(shape)
+    return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.float32, size // 4).reshape(shape, order="F")
 
 
 class Stored(Protocol):

@@ -84,12 +84,10 @@ def test_thousands_of_chunks_become_a_few_pieces(random: np.random.Generator) ->
     asked = [_Asked(np.full(2 * count, number, np.float32)) for number, count in enumerate(rows.tolist())]
     chunks = [Dense(values, count, 0) for values, count in zip(asked, rows.tolist(), strict=True)]
     features = Features(chunks, 2, is_sparse=False, storage=Storage())
-    pieces = [np.asarray(piece) for piece in features.merged(8 * 1000)]
+    pieces = [np.concatenate([np.asarray(chunk) for chunk in piece]) for piece in features.pieces(8 * 1000)]
     assert max(len(piece) for piece in pieces) <= 1000
     assert len(pieces) <= -(-int(rows.sum()) // 997)
-    np.testing.assert_array_equal(
-        np.concatenate([np.asarray(piece) for piece in pieces])[:, 0], np.repeat(np.arange(5000), rows)
-    )
+    np.testing.assert_array_equal(np.concatenate(pieces)[:, 0], np.repeat(np.arange(5000), rows))
     assert max(each.times for each in asked) == 1
 
 

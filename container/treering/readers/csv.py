@@ -178,7 +178,8 @@ class CsvReader:
 
 def _parse(data: bytes, layout: Layout, *, threads: bool = False) -> Table | None:
     """All cells of `data`, or None if this takes a careful look."""
-    if data.count(DOUBLE_QUOTE) % 2 or data.startswith(lines.BOM):  # pyarrow overlooks both
+    quoted = DOUBLE_QUOTE in data  # bytes are found ten times as fast as they are counted
+    if (quoted and data.count(DOUBLE_QUOTE) % 2) or data.startswith(lines.BOM):  # pyarrow overlooks both
         return None
     try:
         table = _read(data, layout, threads=threads)

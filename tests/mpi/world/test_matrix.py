@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from treering.shard import Shard
 from treering.storage import Storage
 
 if TYPE_CHECKING:
+    from treering.readers.batch import ColumnType
     from treering.world import World
 
 _COLUMNS = 6
@@ -53,6 +55,37 @@ def test_pieces_and_pages_change_nothing(world: World, random: np.random.Generat
         assert len(list(Path(folder).iterdir())) > 0
         del built, each  # XGBoost removes its own files, and complains of those that are gone already
     assert len(models) == 1
+
+
+@pytest.mark.parametrize("names", [None, tuple("abcdef")])
+@pytest.mark.parametrize("categorical", [None, 2])
+@pytest.mark.parametrize("rows", [0, 500])
+def test_columns_keep_their_names(
+    world: World,
+    random: np.random.Generator,
+    names: tuple[str, ...] | None,
+    categorical: int | None,
+    rows: int,
+) -> None:
+    """A matrix has the names of its columns and tells categories from numbers, and has neither where there are none."""
+    types: list[ColumnType] = ["category" if column == categorical else "float" for column in range(_COLUMNS)]
+    columns = Columns(_COLUMNS, names, None if categorical is None else tuple(types))
+    shard, other = (_with_codes(_shard(random, count, is_sparse=False), columns) for count in (1000, rows))
+    edges = cuts.global_cuts(world, shard.features, 16, categories=dict.fromkeys(columns.categorical, 10))
+    built = matrix.build(other, matrix.reference(edges, columns, 1), 1)
+    assert built.feature_names == (None if names is None else list(names))
+    letters = ["c" if each == "category" else "float" for each in types]
+    assert built.feature_types == (None if categorical is None else letters)
+    assert built.num_row() == rows
+    cuts.verify(edges, built)
+
+
+def _with_codes(shard: Shard, columns: Columns) -> Shard:
+    """The same rows with codes from 0 to 9 in categorical columns."""
+    shard.features.change_columns(
+        columns.categorical, lambda _, values: np.floor(np.abs(np.nan_to_num(values))).clip(0, 9)
+    )
+    return dataclasses.replace(shard, columns=columns)
 
 
 def _boosted(rows: xgb.DMatrix) -> xgb.Booster:
