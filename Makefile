@@ -78,7 +78,7 @@ bench-hosts: setup ## measure two hosts beside plain XGBoost, and how jobs grow 
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.hosts $(PEERS) $(ARGS)
 
 bench-exact: setup ## measure what exactness costs: quality, time per round, time to build the matrix
-	@$(BIN)/python -m benchmarks.exact $(ARGS)
+	@GOMP_SPINCOUNT=1000 $(BIN)/python -m benchmarks.exact $(ARGS)
 
 bench-strategies: setup ## measure the three strategies: quality, bytes, seconds (ARGS=--quick; root on Linux)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.strategies --flights "$$(scripts/flights.sh)" $(ARGS)

@@ -4,7 +4,8 @@
     make bench-exact ARGS="--only quality"
 
 One rank in this process, without a job around it: cuts, matrix, objective and rounds are those of a job, and
-XGBoost gets the same arrays and parameters. Runs alternate, and times are medians.
+XGBoost gets the same arrays and parameters. Runs alternate, and times are medians. OpenMP's threads wait as they do in
+a job (see `treering.launch`), which the make target sees to.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
 from treering.resources import cores
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from treering.cluster import Cluster, Interface
     from treering.paths import Paths
     from treering.settings import Settings
+
+_WAITING: Final = {
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+}  # how OpenMP's threads wait, where somebody has said so
+_SPINS: Final = "1000"  # some tens of microseconds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,10 +64,14 @@ def rank_environment(
     """Environment of one rank, but for the file descriptors it is handed.
 
     libfabric's provider is pinned on every host alike: left to itself it may choose differently where
-    hardware differs, and then nobody can talk to anybody.
+    hardware differs, and then nobody can talk to anybody. OpenMP's threads wait for each other within a round
+    for microseconds; left to themselves they keep their cores busy for milliseconds more, which gradients and
+    metrics have a use for.
     """
     kept = {key: value for key, value in environ.items() if not key.startswith(("PMI_", "PMIX_", "HYDRA_"))}
     threads = str(launch.threads_per_rank)
+    if not _WAITING & kept.keys():
+        kept["GOMP_SPINCOUNT"] = _SPINS
     return kept | {
         "PMI_RANK": str(rank),
         "PMI_SIZE": str(launch.world_size),

@@ -126,6 +126,20 @@ def test_ranks_are_told_their_world_and_their_network(ring: Ring) -> None:
         assert str([str(rank), "2", "ofi", "tcp", "lo", "1"]) in host.log
 
 
+def test_threads_wait_as_the_user_says(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMP's threads soon leave their cores to others between rounds, unless the job's environment has a wish."""
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    command = program(f"import os; print([os.environ.get(n) for n in {names}])")
+    hosts = ["algo-1", "algo-2"]
+    ring.start_host("algo-1", hosts, command)
+    ring.start_host("algo-2", hosts, command, {"OMP_WAIT_POLICY": "active"})
+    assert set(ring.wait().values()) == {0}, ring.logs()
+    assert str([None, "1000"]) in ring.hosts["algo-1"].log
+    assert str(["active", None]) in ring.hosts["algo-2"].log
+
+
 @pytest.mark.parametrize("victim", ["algo-1", "algo-2"])
 def test_sigterm_on_one_host_ends_all(ring: Ring, victim: str) -> None:
     """Whoever is asked to stop, all hosts end non-zero within the grace and say who was asked."""
