@@ -3,9 +3,11 @@
     python benchmarks/peers.py WAY FORMAT FILE ROUNDS DEPTH THREADS
 
 `stock` is a plain script: the quickest reader there is for the format, ``QuantileDMatrix``, ``train``. `uri` loads
-as AWS's image does: text by XGBoost's own parser, Parquet through pandas and numpy into a ``DMatrix``. `lightgbm` is
-LightGBM's own loader and trainer. Each prints a line a round with the logarithmic loss of the training rows, which
-are label first. `ring` is `stock` on several hosts with XGBoost's own tracker, as `benchmarks/hosts.py` starts it: in
+as AWS's image does: it imports what that image's readers and metrics are written with (see its ``data_utils.py`` and
+``custom_metrics.py``), reads text by XGBoost's own parser, and Parquet through pandas and numpy into a ``DMatrix``. The
+other ways go without scikit-learn, which XGBoost and LightGBM import where they find it. `lightgbm` is
+LightGBM's own loader and trainer. Each prints a line when its rows are in memory, a line a round with the logarithmic
+loss of the training rows, which are label first, and a line when the model is saved. `ring` is `stock` on several hosts with XGBoost's own tracker, as `benchmarks/hosts.py` starts it: in
 the environment and below the folder that SageMaker's contract names, FILE within the channel.
 """
 
@@ -36,6 +38,8 @@ def main() -> None:
         "uri": _uri,
         "lightgbm": _lightgbm,
     }
+    if way != "uri":
+        sys.modules["sklearn"] = None  # type: ignore[assignment]  # as if it were not there
     ways[way](kind, path, rounds, depth, threads)
 
 
@@ -43,6 +47,7 @@ def _stock(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
     import xgboost as xgb
 
     table = _frame(kind, path)
+    print("loaded", flush=True)
     label = table.pop(table.columns[0])
     rows = xgb.QuantileDMatrix(table, label, max_bin=_BINS, nthread=threads, enable_categorical=True)
     _train(rows, rounds, depth, threads)
@@ -74,12 +79,13 @@ def _ring(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
 
 
 def _uri(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
+    import pandas as pd
+    import pyarrow.parquet  # noqa: F401
+    import sklearn.metrics  # noqa: F401
     import xgboost as xgb
 
     warnings.filterwarnings("ignore", "(?s).*Text file input has been deprecated")
     if kind == "parquet":
-        import pandas as pd
-
         frame = pd.read_parquet(path)
         for name in frame.select_dtypes(exclude="number"):  # it knows numbers only
             frame[name] = pd.factorize(frame[name])[0]
@@ -88,6 +94,7 @@ def _uri(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
     else:
         form = "format=csv&label_column=0" if kind == "csv" else "format=libsvm&indexing_mode=0"
         rows = xgb.DMatrix(f"{path}?{form}", nthread=threads)
+    print("loaded", flush=True)
     _train(rows, rounds, depth, threads)
 
 
@@ -107,6 +114,7 @@ def _train(rows: Any, rounds: int, depth: int, threads: int) -> None:
         print(booster.eval(rows, "train", iteration), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         booster.save_model(f"{folder}/model.ubj")
+        print("saved", flush=True)
 
 
 def _lightgbm(kind: str, path: str, rounds: int, depth: int, threads: int) -> None:
@@ -133,7 +141,12 @@ def _lightgbm(kind: str, path: str, rounds: int, depth: int, threads: int) -> No
         (_, _, value, _) = state.evaluation_result_list[0]
         print(f"[{state.iteration}]\ttrain-logloss:{value:.5f}", flush=True)
 
-    lightgbm.train(parameters, rows, rounds, valid_sets=[rows], valid_names=["train"], callbacks=[tell])
+    booster = lightgbm.train(
+        parameters, rows, rounds, valid_sets=[rows], valid_names=["train"], callbacks=[tell]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        booster.save_model(f"{folder}/model.txt")
+        print("saved", flush=True)
 
 
 def _frame(kind: str, path: str) -> Any:

@@ -6,8 +6,9 @@
 Ways: `treering local` with one host; a plain script on stock XGBoost; the loading of AWS's image; LightGBM (see
 `benchmarks/peers.py`). All get the same file, drawn anew in each run, the same number of threads, rounds and bins,
 and print the logarithmic loss of the training rows after each round. Each is looked at from outside: by its lines on
-stdout, by its end, and by the largest resident set of any of its processes. `growth` repeats two of the ways on a
-quarter of the rows of `csv`, on all of them, and on four times as many.
+stdout (LightGBM has none between its rows and its first round), by its end, and by the largest resident set of any of
+its processes. `growth` repeats two of the ways on a quarter of the rows of `csv`, on all of them, and on four times
+as many.
 """
 
 from __future__ import annotations
@@ -44,16 +45,39 @@ _NAMES = {
     "uri": "AWS's way to load",
     "lightgbm": "LightGBM",
 }
-_COLUMNS = "first round, s | whole job, s | a round, s | peak, MB | bytes a value | train-logloss |"
+_LOADED = ("loaded", "Train matrix has ")  # is in the line that a way prints when its rows are in memory
+_SAVED = ("saved", "/model/xgboost-model: ")  # and when its model is
+_COLUMNS = (
+    "loaded, s | matrix, s | first round, s | a round, s | save, s | exit, s | whole job, s | peak, MB | bytes a value "
+    "| train-logloss |"
+)
 _RULES = "---|" * _COLUMNS.count("|")
 
 
 class Run(NamedTuple):
-    """Seconds, bytes, and the quality reached."""
+    """Seconds, bytes, and the quality reached.
 
+    Parameters
+    ----------
+    loaded, first, whole
+        From the start until the rows are in memory, the first round is through, and the job is.
+    matrix
+        From rows in memory to the first round's end: cuts and bins.
+    turn
+        Of a round, the first one left out.
+    save, leave
+        From the last round to the model on disk, and from there to the end.
+    peak, loss
+        Largest resident set of any process; of the training rows.
+    """
+
+    loaded: float
+    matrix: float
     first: float
-    whole: float
     turn: float
+    save: float
+    leave: float
+    whole: float
     peak: float
     loss: float
 
@@ -121,9 +145,10 @@ def _runs(
 
 
 def _cells(runs: Sequence[Run], work: Work) -> str:
-    first, whole, turn, peak, loss = map(statistics.median, zip(*runs, strict=True))
-    bytes_a_value = peak / work.values
-    return f"{first:.2f} | {whole:.2f} | {turn:.4f} | {peak / 1e6:.0f} | {bytes_a_value:.1f} | {loss:.5f} |"
+    *seconds, peak, loss = map(statistics.median, zip(*runs, strict=True))
+    formats = (".2f", ".2f", ".2f", ".4f", ".2f", ".2f", ".2f")
+    cells = [f"{value:{form}}" for value, form in zip(seconds, formats, strict=True)]
+    return " | ".join([*cells, f"{peak / 1e6:.0f}", f"{peak / work.values:.1f}", f"{loss:.5f} |"])
 
 
 def _command(
@@ -144,21 +169,30 @@ def _command(
 
 
 def _measure(command: Callable[[str], Sequence[str]], rounds: int) -> Run:
-    times, loss, peak = [], float("nan"), 0.0
+    rounds_at, loaded, saved, loss, peak = list[float](), float("nan"), float("nan"), float("nan"), 0.0
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         whole_command = [sys.executable, "-S", str(_PEAK), *command(folder)]
         with subprocess.Popen(whole_command, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout or ():
+                now = time.perf_counter() - started
                 if found := _ROUND.match(line):
-                    times.append(time.perf_counter() - started)
+                    rounds_at.append(now)
                     loss = float(found[2])
                 elif line.startswith("peak: "):
                     peak = float(line.split()[1])
+                elif any(mark in line for mark in _LOADED):
+                    loaded = now
+                elif any(mark in line for mark in _SAVED):
+                    saved = now
         whole = time.perf_counter() - started
-        if process.returncode or len(times) != rounds:
-            raise SystemExit(f"{command(folder)} ended with {process.returncode} after {len(times)} rounds")
-    return Run(times[0], whole, (times[-1] - times[0]) / (rounds - 1), peak, loss)
+        if process.returncode or len(rounds_at) != rounds:
+            raise SystemExit(
+                f"{command(folder)} ended with {process.returncode} after {len(rounds_at)} rounds"
+            )
+    first, last = rounds_at[0], rounds_at[-1]
+    turn = (last - first) / (rounds - 1)
+    return Run(loaded, first - loaded, first, turn, saved - last, whole - saved, whole, peak, loss)
 
 
 if __name__ == "__main__":

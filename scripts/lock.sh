@@ -25,7 +25,7 @@ echo 'sagemaker>=3' | compile sdk-v3 - "$@"
 # The XGBoost of the image by which AWS serves models today.
 echo 'xgboost-cpu==3.2.0' | compile serving - "$@"
 # What the benchmarks of whole jobs compare with: plain XGBoost, AWS's way of reading, LightGBM.
-printf 'lightgbm\npandas\npyarrow\nxgboost-cpu\n' | compile bench - --constraint requirements-cpu.lock "$@"
+printf 'lightgbm\npandas\npyarrow\nscikit-learn\nxgboost-cpu\n' | compile bench - --constraint requirements-cpu.lock "$@"
 # What writes the image's bill of materials.
 echo 'cyclonedx-python-lib[json-validation]' | compile sbom - "$@"
 

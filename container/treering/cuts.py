@@ -3,7 +3,7 @@
 XGBoost's own cuts come from sketches whose merging depends on how rows lie on hosts. Here ranks only
 exchange counts, minima, maxima and sets of values, none of which can depend on the layout:
 
-1. Each rank sorts its part of a column.
+1. Each rank sorts its part of a column, while ranks do the rest for the columns before it.
 2. A column with at most `max_bin` different values gets exactly these.
 3. For any other column with n values, those of rank floor(i n / max_bin) for i = 1, 2, ..., max_bin - 1
    in ascending order become the cuts (`treering.order_statistics`).
@@ -18,6 +18,7 @@ A categorical column has one bin per category of its dictionary, whatever the ro
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,7 @@ from treering.order_statistics import order_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
     import xgboost as xgb
     from numpy.typing import NDArray
@@ -135,7 +136,8 @@ def global_cuts(
     threads
         How many sort.
     values_at_once
-        How many values this rank can have in memory a second time, 4 bytes each.
+        How many values are sorted at a time, 4 bytes each. Twice as many are in memory: while ranks exchange counts
+        of some columns, the next ones are fetched and sorted.
     told
         Hears how many columns are done, from time to time.
 
@@ -148,9 +150,17 @@ def global_cuts(
     anchors = [np.arange(max(categories.get(j, 0), 1), dtype=np.float32) for j in range(features.shape[1])]
     local = columns_of(Features.of(features))
     numeric = np.array([j for j in range(len(anchors)) if j not in categories], np.int64)
-    with ThreadPoolExecutor(threads) as pool:
-        for block in _blocks(world, local.sizes(), numeric, max_bin, values_at_once):
-            parts = _parts(local, block, max_bin, pool, threads)
+    blocks = list(_blocks(world, local.sizes(), numeric, max_bin, values_at_once))
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as ahead:
+
+        def sort(block: Sequence[int]) -> Future[list[_Part]]:
+            return ahead.submit(_parts, local, block, max_bin, pool, threads)
+
+        upcoming = [sort(block) for block in blocks[:1]]
+        for block, following in itertools.zip_longest(blocks, blocks[1:]):
+            parts = upcoming.pop().result()
+            if following is not None:
+                upcoming.append(sort(following))
             for j, found in zip(block, _anchors(world, block, parts, max_bin), strict=True):
                 anchors[j] = found
             told(block[-1] + 1)

@@ -301,7 +301,7 @@ def _histograms(extent: Extent, demand: Demand) -> int:
 
 
 def _sorting(room: Room, extents: Sequence[Extent], demand: Demand, binning: int) -> int:
-    """Bytes to sort columns, each there twice: no more than binning takes afterwards, but a whole one at least."""
+    """Bytes of sorted columns, those at work and the next: no more than binning takes afterwards, but two at least."""
     longest = 4 * max((extent.rows for extent in extents), default=0)
     features = sum(extent.features for extent in extents)
     wanted = max(_COLUMNS_AT_ONCE, longest * demand.threads, features // _BLOCKS)

@@ -7,6 +7,7 @@ no name any more, so whatever ends the process, the space is free again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import mmap
@@ -37,7 +38,11 @@ def fresh(shape: tuple[int, ...]) -> NDArray[np.float32]:
     The allocator would keep up to 32 MiB for later.
     """
     size = 4 * math.prod(shape)
-    return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.float32, size // 4).reshape(shape, order="F")
+    return np.frombuffer(_pages(max(size, 1)), np.float32, size // 4).reshape(shape, order="F")
+
+
+def _pages(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class Stored(Protocol):
@@ -139,7 +144,10 @@ class Storage:
         """Room for one array."""
         taken = -(-size // _ALIGNMENT) * _ALIGNMENT
         if taken > len(self._slab):
-            self._slab = memoryview(mmap.mmap(-1, max(taken, _SLAB)))
+            pages = _pages(max(taken, _SLAB))
+            with contextlib.suppress(OSError):  # a kernel without large pages
+                pages.madvise(mmap.MADV_HUGEPAGE)  # all of it gets filled, and so is there sooner
+            self._slab = memoryview(pages)
         place, self._slab = self._slab[:size], self._slab[taken:]
         return place
 
