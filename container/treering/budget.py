@@ -173,7 +173,10 @@ class Budget:
             for shard in shards.values():
                 shard.features.move_out()
         pages = self._scratch.folder if plan.way is Way.EXTERNAL else None
-        return Limits(plan.values_at_once, plan.piece, pages, lets_go=True, progress=progress)
+        unbinned = plan.way is Way.MEMORY
+        return Limits(
+            plan.values_at_once, plan.piece, pages, lets_go=True, unbinned=unbinned, progress=progress
+        )
 
     def _demand(self) -> Demand:
         return demand(self._chosen, self._place.ranks, self._place.threads)

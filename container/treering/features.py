@@ -151,6 +151,11 @@ class Features:
         """Values that are there, the missing ones left out."""
         return sum(chunk.count for chunk in self._chunks)
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some values are not there, or rows are sparse."""
+        return self.is_sparse or self.count < self.shape[0] * self._width
+
     def __iter__(self) -> Iterator[Array]:
         """The rows, chunk by chunk; not to be written to."""
         return (chunk.load(self._width) for chunk in self._chunks)

@@ -176,7 +176,19 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
             params["tree_method"] = self.algorithm
         if self.tree_method == "gpu_hist":
             params.setdefault("device", "cuda")
+        if self.base_score is not None and self.outputs > 1:
+            params["base_score"] = list(self._base_scores)
         return params
+
+    @property
+    def _base_scores(self) -> tuple[float, ...]:
+        """One for each output.
+
+        XGBoost takes a single number for several classes as well, but writes it otherwise into the model of a
+        booster that was put through its state, as one that goes on from a checkpoint is; for quantiles it refuses it.
+        """
+        given = self.base_score if isinstance(self.base_score, tuple) else (self.base_score or 0.0,)
+        return given if len(given) == self.outputs else given[:1] * self.outputs
 
     def constraint_params(self, columns: int, names: Sequence[str] | None = None) -> dict[str, str]:
         """The constraints in XGBoost's form, to replace those of `xgboost_params`.

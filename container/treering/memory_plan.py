@@ -135,6 +135,8 @@ class Limits:
         Folder for the bins; None keeps them in memory.
     lets_go
         Whether features may be let go once they are binned.
+    unbinned
+        Whether rows that are only scored may stay as they are, which takes more memory and less time.
     progress
         Hears how far it is.
     """
@@ -143,6 +145,7 @@ class Limits:
     piece: int = PIECE
     pages: Path | None = None
     lets_go: bool = False
+    unbinned: bool = True
     progress: Progress = dataclasses.field(default_factory=Progress)
 
 
@@ -154,7 +157,7 @@ def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int
     room
         For this rank.
     extents
-        The rows of its channels.
+        The rows of its channels; those to train on first.
     demand
         The job.
     free_disk
@@ -170,18 +173,26 @@ def decide(room: Room, extents: Sequence[Extent], demand: Demand, free_disk: int
     """
     reading = _reading(room, extents, demand)
     features, bins = sum(each.features for each in extents), sum(_bins(each, demand) for each in extents)
+    scored = extents[1:]
+    unbinned = sum(_unbinned(each, demand) for each in scored)  # beyond the bins that they would have else
+    # They are put in one piece when the training rows are gone.
+    together = max((each.features for each in scored), default=0) - sum(each.features for each in extents[:1])
     rounds = _rounds(extents, demand)
     piece = min(max(_SMALLEST_PIECE, room.size // 16), PIECE)
     moving, pages = _PIECES * min(piece, features), min(_PAGES * _page(extents, demand, piece), bins)
     # Beside the features while those are there, and without them.
     binning = {
-        Way.MEMORY: bins + moving,
+        Way.MEMORY: bins + unbinned + max(moving, together),
         Way.COLUMNS_ON_DISK: bins + moving,
         Way.EXTERNAL: pages + moving,
     }
     sorting = {way: _sorting(room, extents, demand, binning[way]) for way in Way}
     beside = {way: max(reading, sorting[way], binning[way]) for way in Way}
-    after = {Way.MEMORY: bins + rounds, Way.COLUMNS_ON_DISK: bins + rounds, Way.EXTERNAL: pages + rounds}
+    after = {
+        Way.MEMORY: bins + unbinned + rounds,
+        Way.COLUMNS_ON_DISK: bins + rounds,
+        Way.EXTERNAL: pages + rounds,
+    }
     peaks = {way: _FIXED + max(beside[way] + features * (way is Way.MEMORY), after[way]) for way in Way}
     disks = {Way.MEMORY: 0, Way.COLUMNS_ON_DISK: features, Way.EXTERNAL: features + bins}
     ways = _ways(demand)
@@ -275,6 +286,13 @@ def _bins(extent: Extent, demand: Demand) -> int:
     if extent.values == cells:
         return 12 * cells * wide // 5
     return 4 * extent.values + 6 * cells * wide // 5 + 8 * extent.rows
+
+
+def _unbinned(extent: Extent, demand: Demand) -> int:
+    """What rows that are only scored take beyond their bins, where they stay as they are: see `treering.matrix.scored`."""
+    if demand.as_they_are or (extent.values == extent.rows * extent.columns and not extent.is_sparse):
+        return 0
+    return max(8 * (extent.values + extent.rows) - _bins(extent, demand), 0)
 
 
 def _width(bins: int) -> int:

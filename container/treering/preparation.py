@@ -183,10 +183,12 @@ def _bin(
     evaluated = {}
     for name, each in shards.items():
         limits.progress.phase(f"binning {name}", each.rows, "rows")
-        is_known = name in known
-        evaluated[name] = (
-            known[name] if is_known else matrix.build(each, bins, threads, weights, limits, name)
-        )
+        if name in known:
+            evaluated[name] = known[name]
+        elif each is train:
+            evaluated[name] = matrix.build(each, bins, threads, weights, limits, name)
+        else:
+            evaluated[name] = matrix.scored(each, bins, threads, limits, name)
         if limits.lets_go:
             each.features.release()
     lowest = schema.agree_labels(world, train.label).minimum
@@ -194,7 +196,8 @@ def _bin(
     if exact and train.rows == 0:
         boosted = matrix.stand_in(train, bins, threads, lowest, weights)
     for built in (boosted, *evaluated.values()):
-        cuts.verify(edges, built)
+        if isinstance(built, xgb.QuantileDMatrix | xgb.ExtMemQuantileDMatrix):
+            cuts.verify(edges, built)
     return boosted, evaluated
 
 

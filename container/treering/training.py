@@ -127,10 +127,6 @@ def train(
         iteration = len(history)
         with _told_as_lost_peer(world, iteration):
             boost(booster, prepared, iteration)
-            if iteration == 0 and restorable:
-                # It changes the bytes of models with several outputs. Done once in every run, it leaves no byte in
-                # which one that goes on from a checkpoint could differ; done in each round, it would be slow.
-                booster = booster_state.renewed(booster, prepared.parameters, prepared.matrices)
             history.append(scoring.scores(booster, prepared.scored, chosen.eval_metrics))
         if world.rank == 0:
             scoring.print_line(iteration, history[-1])

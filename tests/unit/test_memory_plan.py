@@ -167,3 +167,16 @@ def test_more_of_anything_takes_more() -> None:
         assert decide(room, [extent], _DEMAND, _DISK, is_known=True).peak > base
     for demand in (Demand(256, 30, 80), Demand(1024, 1, 80), Demand(256, 1, 50_000)):
         assert decide(room, [_EXTENT], demand, _DISK, is_known=True).peak > base
+
+
+def test_rows_that_are_only_scored_take_more_unbinned() -> None:
+    """With values missing, a second channel asks for more memory than its bins; where that is too much, disk is next."""
+    gaps = dataclasses.replace(_EXTENT, values=_EXTENT.values * 9 // 10)
+
+    def plan(size: int, *extents: Extent) -> Plan:
+        return decide(Room(size, "so they say"), extents, _DEMAND, _DISK, is_known=True)
+
+    alone, both = plan(1 << 40, gaps), plan(1 << 40, gaps, gaps)
+    assert alone.way is both.way is Way.MEMORY
+    assert both.peak - alone.peak == gaps.features + 8 * (gaps.values + gaps.rows)
+    assert plan(both.peak - 1, gaps, gaps).way is Way.COLUMNS_ON_DISK

@@ -80,6 +80,28 @@ def test_columns_keep_their_names(
     cuts.verify(edges, built)
 
 
+@pytest.mark.parametrize("kind", ["full", "gaps", "sparse"])
+def test_rows_to_score_have_the_same_margins_in_any_form(
+    world: World, random: np.random.Generator, kind: str
+) -> None:
+    """Bit by bit, also of values outside those trained on; where values are missing, they are not binned."""
+    train, other = (_shard(random, rows, is_sparse=kind == "sparse") for rows in (3000, 1000))
+    if kind == "full":
+        for shard in (train, other):
+            shard.features.change_columns(range(_COLUMNS), lambda _, values: np.nan_to_num(values))
+            array = np.asarray(shard.features.stacked())
+            shard.features = Features.of(3 * array if shard is other else array)
+    bins = matrix.reference(cuts.global_cuts(world, train.features, 64), train.columns, 1)
+    booster = _boosted(matrix.build(train, bins, 1))
+    as_they_are = matrix.scored(other, bins, 1, Limits(), "validation")
+    binned = matrix.scored(other, bins, 1, Limits(unbinned=False), "validation")
+    assert isinstance(as_they_are, xgb.QuantileDMatrix) == (kind == "full")
+    assert isinstance(binned, xgb.QuantileDMatrix)
+    one, two = (booster.predict(each, output_margin=True).view(np.uint32) for each in (as_they_are, binned))
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(as_they_are.get_label(), other.label)
+
+
 def _with_codes(shard: Shard, columns: Columns) -> Shard:
     """The same rows with codes from 0 to 9 in categorical columns."""
     shard.features.change_columns(
