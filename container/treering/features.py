@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy import sparse
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 type Array = NDArray[np.float32] | sparse.csr_array
 """Rows: float32, shape (rows, columns): dense in Fortran order with NaN for missing, or CSR."""
+
+
+_CHUNK: Final = 1 << 20  # cells of a chunk where rows come in one array: it is turned around in the cache
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,7 +137,10 @@ class Features:
             return features
         storage = Storage()
         is_sparse = not isinstance(features, np.ndarray)
-        return cls([store(features, storage)], features.shape[1], is_sparse=is_sparse, storage=storage)
+        rows, width = features.shape
+        size = max(_CHUNK // max(width, 1), 1)
+        chunks = [store(features[start : start + size], storage) for start in range(0, rows, size)]
+        return cls(chunks, width, is_sparse=is_sparse, storage=storage)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -7,7 +7,6 @@ no name any more, so whatever ends the process, the space is free again.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import mmap
@@ -144,10 +143,7 @@ class Storage:
         """Room for one array."""
         taken = -(-size // _ALIGNMENT) * _ALIGNMENT
         if taken > len(self._slab):
-            pages = _pages(max(taken, _SLAB))
-            with contextlib.suppress(OSError):  # a kernel without large pages
-                pages.madvise(mmap.MADV_HUGEPAGE)  # all of it gets filled, and so is there sooner
-            self._slab = memoryview(pages)
+            self._slab = memoryview(_pages(max(taken, _SLAB)))
         place, self._slab = self._slab[:size], self._slab[taken:]
         return place
 
