@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 type Array = NDArray[np.float32] | sparse.csr_array
 """Rows: float32, shape (rows, columns): dense in Fortran order with NaN for missing, or CSR."""
 
-
 _CHUNK: Final = 1 << 20  # cells of a chunk where rows come in one array: it is turned around in the cache
 
 

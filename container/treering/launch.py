@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from treering.paths import Paths
     from treering.settings import Settings
 
-_WAITING: Final = {
-    "OMP_WAIT_POLICY",
-    "GOMP_SPINCOUNT",
-}  # how OpenMP's threads wait, where somebody has said so
+_WAITING: Final = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}  # how OpenMP's threads wait
 _SPINS: Final = "1000"  # some tens of microseconds
 
 

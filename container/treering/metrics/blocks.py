@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 ROWS: Final = 1 << 17  # of a block: its float32 columns stay in the cache, and numpy's calls cost little
 _SORTED: Final = 1 << 16  # rows that are worth a thread of their own when they are sorted
-_ADDED_UP: Final = (
-    1 << 18
-)  # the same when they only are gone through: below, waking a thread costs what it saves
+_ADDED_UP: Final = 1 << 18  # the same when they are only gone through
 
 
 class Blocks:
