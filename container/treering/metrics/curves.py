@@ -27,7 +27,6 @@ import numexpr
 import numpy as np
 
 from treering import grid
-from treering.metrics import sums
 from treering.metrics.ordered import Packing, order
 
 if TYPE_CHECKING:
@@ -38,11 +37,25 @@ if TYPE_CHECKING:
     from treering.metrics.ordered import Integers, Ordered, Packed, Piece
     from treering.metrics.predictions import Transform
     from treering.metrics.rows import Data, Floats
+    from treering.metrics.sums import Sums
 
     type Doubles = NDArray[np.float64]
+    type Weights = Integers | Doubles
     type Area = Callable[[Scores, Ordered], float]
 
 _BACKGROUND: Final = 10.0  # added to b
+
+
+def _recall_area() -> str:
+    """Davis and Goadrich's area of one score, as numexpr has it."""
+    slope = "((wrong_after - wrong) / (after - before))"
+    a, b = f"(1 + {slope})", f"((wrong - {slope} * before) / total)"
+    low, high = "(before / total)", "(after / total)"
+    bent = f"where({b} != 0, {b} / {a} * log(({a} * {high} + {b}) / ({a} * {low} + {b})), 0)"
+    return f"where(after > before, ({high} - {low} - {bent}) / {a}, 0)"
+
+
+_RECALL_AREA: Final = _recall_area()
 
 
 class Target(NamedTuple):
@@ -153,29 +166,33 @@ def _double_area(piece: Piece) -> int:
 
 def _dot(left: Integers, right: Integers) -> int:
     """The exact sum of products of numbers that are not negative; those on the right sum to 2^53 at most."""
-    room = 63 - int(right.sum()).bit_length()
-    shifts = range(0, int(left.max(initial=0)).bit_length(), room)
-    return sum(int(((left >> shift) & ((1 << room) - 1)) @ right) << shift for shift in shifts)
+    room, bits = 63 - int(right.sum()).bit_length(), int(left.max(initial=0)).bit_length()
+    if bits <= room:
+        return int(left @ right)
+    return sum(int(((left >> shift) & ((1 << room) - 1)) @ right) << shift for shift in range(0, bits, room))
 
 
-def aucpr(scores: Scores, ordered: Ordered) -> float:
-    """Of positive against negative rows; collective."""
-    positive, negative, _ = ordered.total
-    if scores.undefined or not positive or not negative:
-        return math.nan
-    areas = [_areas(piece, positive) for piece in ordered.pieces]
-    data = scores.data
-    (area,) = sums.totals(data.world, data.blocks, [np.concatenate(areas)])
+def aucpr(sums: Sums) -> Area:
+    """Of positive against negative rows, added up by these sums, of which there is one; collective."""
+
+    def area(scores: Scores, ordered: Ordered) -> float:
+        positive, negative, _ = ordered.total
+        if scores.undefined or not positive or not negative:
+            return math.nan
+        areas = np.concatenate(
+            [
+                recall_area(right[:-1], right[1:], wrong[:-1], wrong[1:], float(positive))
+                for right, wrong, _ in ordered.pieces
+            ]
+        )
+        (total,), _ = sums.totals(lambda rows: ([areas[rows]], np.empty(0)), areas.size)
+        return total
+
     return area
 
 
-def _areas(piece: Piece, total: int) -> Doubles:
-    positive, negative = _floats(piece.positive), _floats(piece.negative)
-    return recall_area(positive[:-1], np.diff(positive), negative[:-1], np.diff(negative), float(total))
-
-
 def recall_area(
-    before: Doubles, gained: Doubles, wrong: Doubles, more_wrong: Doubles, total: Doubles | float
+    before: Weights, after: Weights, wrong: Weights, wrong_after: Weights, total: Doubles | float
 ) -> Doubles:
     """Area that each score adds under precision over recall; all of shape (scores,).
 
@@ -183,19 +200,15 @@ def recall_area(
     ----------
     before, wrong
         Weight of positive and of negative rows with higher scores.
-    gained, more_wrong
-        Weight of those with the score.
+    after, wrong_after
+        The same with those that have the score.
     total
         Weight of all positive rows.
     """
-    there = gained > 0
-    slope = np.divide(more_wrong, gained, out=np.zeros_like(gained), where=there)
-    a = 1 + slope
-    b = np.where(there, wrong - slope * before, 0) / total
-    low, high = before / total, (before + gained) / total
-    inner = {"a": a, "b": b, "low": low, "high": high}
-    bent = numexpr.evaluate("b / a * log((a * high + b) / (a * low + b))", inner, {}) if there.size else b
-    return np.where(there, (high - low - np.where(b != 0, bent, 0)) / a, 0)
+    if not before.size:
+        return np.empty(0)
+    weights = {"before": before, "after": after, "wrong": wrong, "wrong_after": wrong_after, "total": total}
+    return np.asarray(numexpr.evaluate(_RECALL_AREA, weights, {}, truediv=True))
 
 
 def one_against_rest(scores: Scores, area: Area, classes: int) -> float:

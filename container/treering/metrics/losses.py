@@ -185,5 +185,6 @@ def _mean_over(levels: Sequence[float], at: Callable[[np.float32, Floats], Float
 
 
 def _log(values: Floats, least: np.float32, out: Floats | None = None) -> Floats:
-    raised = np.clip(values, least, _MOST, out=out)  # which numpy does in a third of the time of maximum()
-    return np.log(raised, out=raised)
+    if not values.min(initial=least) >= least:  # mostly none is lower, and looking takes a third of raising
+        values = out = np.clip(values, least, _MOST, out=out)  # in a third of the time of maximum()
+    return np.log(values, out=out)

@@ -198,17 +198,17 @@ def _with(piece: Piece, tied: Integers) -> Piece:
 
 
 def _numbered(world: World, pieces: Sequence[Piece]) -> Ordered:
-    """Add to each piece what lies before it, on this rank and on others."""
+    """Add to each piece, in place, what lies before it, on this rank and on others."""
     ends = np.array([[sums[-1] for sums in piece] for piece in pieces], np.int64)
     everybody = np.array(world.allgather_arrays(ends.sum(axis=0)))
     before = everybody[: world.rank].sum(axis=0)
-    numbered = []
     for piece, end in zip(pieces, ends, strict=True):
-        later = Piece(*(sums + start for sums, start in zip(piece, before, strict=True)))
-        numbered.append(later if before.any() else piece)
+        if before.any():
+            for sums, start in zip(piece, before, strict=True):
+                np.add(sums, start, out=sums)
         before = before + end
     positive, negative, rows = everybody.sum(axis=0).tolist()
-    return Ordered(tuple(numbered), (positive, negative, rows))
+    return Ordered(tuple(pieces), (positive, negative, rows))
 
 
 def _cumulated[T: (np.int64, np.uint32)](values: NDArray[T]) -> NDArray[T]:

@@ -282,14 +282,12 @@ class PrecisionRecall:
         places = np.flatnonzero(last)
         query = queries.spread(np.arange(queries.count))[places]
         start = np.concatenate([[0], places[:-1] + 1])[: places.size]
-        # Of each score: relevant and other documents with higher ones in the query, and its own.
-        until = np.concatenate([[0], positive])
-        before = until[start] - until[queries.starts[query]]
-        gained = until[places + 1] - until[start]
-        wrong = _FRACTION * (start - queries.starts[query]) - before
-        more = _FRACTION * (places + 1 - start) - gained
+        # Of each score: relevant and other documents with higher ones in the query, and with its own.
+        until, first = np.concatenate([[0], positive]), queries.starts[query]
+        before, after = until[start] - until[first], until[places + 1] - until[first]
+        wrong, wrong_after = _FRACTION * (start - first) - before, _FRACTION * (places + 1 - first) - after
         total = np.where(self._counts[query] > 0, self._total[query], 1)
         areas = np.zeros(order.size)
-        areas[places] = curves.recall_area(before, gained, wrong, more, total)
+        areas[places] = curves.recall_area(before, after, wrong, wrong_after, total)
         found = np.where(self._counts > 0, queries.sum(areas), 0)
         return self._documents.mean(found, self._counts, self._all)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import special
 
 from treering.metrics import curves, losses, ranking, survival, tallies
+from treering.metrics.sums import Sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,7 +150,7 @@ class Table:
                 self._documents()
             )
             return lambda evaluation: by_query.value(evaluation.margin)
-        area = curves.auc if name.base == "auc" else curves.aucpr
+        area = curves.auc if name.base == "auc" else curves.aucpr(Sums(data.world, data.blocks, 1))
         if self._num_class:
             return lambda evaluation: curves.one_against_rest(evaluation.scores, area, self._num_class)
         if data.any((data.rows.label < 0) | (data.rows.label > 1)):
