@@ -16,7 +16,7 @@ BIN := .venv/bin
 WITH_ENGINE := scripts/docker_engine.sh run
 PEERS = --peers "$$(scripts/tool_env.sh bench)" --flights "$$(scripts/flights.sh)"
 
-.PHONY: help setup demo test test-image test-sdk test-fault test-resume lint lock image push image-size bench bench-whole bench-hosts bench-startup bench-exact bench-strategies invariance faults fuzz clean
+.PHONY: help setup demo test test-image test-sdk test-fault test-resume lint lock image push image-size bench bench-whole bench-hosts bench-startup bench-exact bench-strategies bench-checkpoints invariance faults fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,9 @@ bench-exact: setup ## measure what exactness costs: quality, time per round, tim
 
 bench-strategies: setup ## measure the three strategies: quality, bytes, seconds (ARGS=--quick; root on Linux)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.strategies --flights "$$(scripts/flights.sh)" $(ARGS)
+
+bench-checkpoints: setup ## measure what checkpoints cost at the default interval
+	@$(BIN)/python -m benchmarks.checkpoints $(ARGS)
 
 bench-startup: setup ## measure process start to first round, and last round to exit
 	@$(BIN)/python benchmarks/startup.py $(ARGS)

@@ -21,7 +21,9 @@ _REPOSITORY = Path(__file__).parents[1]
 _CAP: Final = 60.0  # seconds after the fault until the job counts as hanging
 _PACE = Pace({}, lateness=60.0, cap=_CAP)
 # What it has not: a supervisor, a rendezvous, MPI, checkpoints, an answer to SIGTERM, a look at the disk beforehand.
-_FOREIGN: Final = re.compile("supervisor|rendezvous|MPI|checkpoint|SIGTERM|cannot be written|at once")
+_FOREIGN: Final = re.compile(
+    "supervisor|rendezvous|MPI|checkpoint|SIGTERM|cannot be written|from the start|at once"
+)
 
 
 class _PlainHost(Host):

@@ -28,7 +28,7 @@ from treering import (
 )
 from treering.budget import Budget
 from treering.cluster import Cluster
-from treering.progress import Progress
+from treering.progress import RING, Progress
 from treering.report import ADDRESS_VARIABLE, THREADS_VARIABLE
 from treering.scratch import Scratch
 from treering.shard import Place
@@ -161,6 +161,7 @@ def boosted(  # noqa: PLR0913  # each is one side of the job
         trained = averaged.train(world, chosen, prepared, weights, progress, kept)
         yield trained, as_model(trained.booster)
         return
+    progress.phase(RING)
     with collective.communicator(world, address):
         trained = training.train(world, chosen, prepared, progress, kept)
         yield trained, as_model(trained.booster)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from treering.paths import Paths
 
 MODEL_NAME = "xgboost-model"
+PROBE = bytes(1 << 16)  # an empty file would fit on a full disk
 
 _ADVICE = {
     errno.ENOSPC: "; give the job a larger volume",
@@ -69,11 +70,15 @@ def check_writable(paths: Paths) -> None:
         probe = folder / f".treering-{secrets.token_hex(4)}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink()
+            try:
+                probe.write_bytes(PROBE)
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
+            is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            advice = "give the job a larger volume" if is_full else "mount it writable"
             raise PlatformError(
-                f"cannot write to {folder} as uid {os.getuid()} ({error.strerror}); mount it writable"
+                f"cannot write to {folder} as uid {os.getuid()} ({error.strerror}); {advice}"
             ) from error
 
 

@@ -30,7 +30,6 @@ KEPT: Final = 5  # newest checkpoints, as in AWS's image
 
 _FORMAT: Final = "treering-checkpoint-1"
 _NUMBERED: Final = re.compile(rf"({MODEL_NAME}|{STATE_NAME})\.([0-9]+)")
-_PROBE: Final = 1 << 16  # bytes: an empty file would fit on a full disk
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +111,7 @@ class CheckpointFolder:
         """Find out whether checkpoints can be kept, and clear what killed jobs left; raises PlatformError."""
         probe = self.path / f".{STATE_NAME}.probe-{secrets.token_hex(4)}"
         try:
-            artifacts.write(probe, bytes(_PROBE))
+            artifacts.write(probe, artifacts.PROBE)
             probe.unlink()
             for pattern in (f".{MODEL_NAME}.*", f".{STATE_NAME}.*"):  # artifacts' temporary names
                 for part in self.path.glob(pattern):

@@ -97,7 +97,8 @@ class Forecast:
         talk = self._size / self._rate
         said = (
             f"communication: each rank sends about {self._size / 1e6:.1f} MB a round, which takes about {talk:.2g} s at "
-            f"the {self._rate * 8 / 1e6:.0f} Mbit/s measured; a round takes {whole:.2g} s"
+            f"the {self._rate * 8 / 1e6:.0f} Mbit/s measured; a round takes {whole:.2g} s, of which {max(whole - talk, 0):.2g} s "
+            "are left for computing"
         )
         if talk < _MUCH * whole:
             return said

@@ -49,6 +49,10 @@ def obstacle(objective: str, parameters: Mapping[str, Any]) -> str | None:
         (method not in {"hist", "auto"}, f"tree_method {method} does not use global cuts"),
         (process != "default", f"process_type {process} grows no trees"),
         (parameters.get("updater") is not None, "updater is given"),
+        (
+            str(parameters.get("device", "cpu")).startswith(("cuda", "gpu")),
+            "GPUs sum in an order and a precision of their own",
+        ),
         (draws and sampling != "uniform", f"sampling_method {sampling} draws by local sums"),
         (
             draws and int(parameters.get("num_parallel_tree", 1)) > 1,

@@ -13,6 +13,7 @@ SAVES_WHEN_STOPPED: Final = frozenset({"training", "scoring", "saving"})  # in o
 SCRIPT: Final = (
     "the script"  # the phase in which a user's own code runs: it may compute for ever and tell nothing
 )
+RING: Final = "connecting XGBoost's ring"  # the phase in which strangers at its ports can keep ranks apart
 _PAUSE = 1.0  # seconds between two words of one rank, but for a new phase
 _MEGABYTE = 1e6
 
@@ -108,7 +109,7 @@ class Progress:
         """Enter the next phase; all ranks enter the same ones in the same order.
 
         Phases of the built-in job: ``loading``, then for each channel one such as ``loading train``, ``matrix``, ``cuts``,
-        for each channel one such as ``binning train``, ``training``, with strategy=ensemble ``scoring``, and ``saving``. From ``training`` on, a job that is asked to
+        for each channel one such as ``binning train``, `RING`, ``training``, with strategy=ensemble ``scoring``, and ``saving``. From ``training`` on, a job that is asked to
         stop waits for the round and its checkpoint.
 
         Parameters

@@ -86,9 +86,9 @@ def expect(reader: Reader, folder: Path, listing: Sequence[tuple[str, int]], sha
     Returns
     -------
     Extent
-        As if all files were like the largest one. Text may well be off by a tenth, and an archive that begins
-        unlike the rest by any factor: `Budget.note` sees to that while it is read. Of Parquet, missing values
-        are not known beforehand and taken for there being some.
+        As if all files were like the largest one, and that one like its first rows or, of Parquet, its largest
+        row group. Text may well be off by a tenth, and an archive that begins unlike the rest by any factor:
+        `Budget.note` sees to that while it is read.
 
     Raises
     ------
@@ -104,18 +104,25 @@ def expect(reader: Reader, folder: Path, listing: Sequence[tuple[str, int]], sha
     columns, working = reader.columns(file).count, reader.working_memory(file)
     if reader.unit == "rows":
         rows = round(scale * reader.extent(file))
-        return Extent(rows, columns, max(rows * columns - 1, 0), False, working, name)
+        return Extent(rows, columns, _values(rows * columns, reader.present(file, b"")), False, working, name)
     with compression.opened_text(file) as text:
         head = text.read(_SAMPLE)
         scale *= _times(text, len(head), size)
     lines = head.count(b"\n") or 1
     rows = round(scale * lines)
     if columns:
-        return Extent(rows, columns, max(rows * columns - 1, 0), False, working, name)
+        return Extent(
+            rows, columns, _values(rows * columns, reader.present(file, head)), False, working, name
+        )
     # The reader will name the row of an index that is too large.
     pairs = [index for index in map(int, _INDEX.findall(head)) if index <= LARGEST_INDEX]
     widest = 1 + max(pairs, default=0)  # no look at a part can tell all columns
     return Extent(rows, widest, round(scale * len(pairs)), True, working, name)
+
+
+def _values(cells: int, present: float) -> int:
+    """How many of so many cells hold a value: fewer than all where any is missing."""
+    return cells if present == 1 else max(min(round(cells * present), cells - 1), 0)
 
 
 def _times(text: Text, head: int, size: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from treering.errors import Failure, Kind
-from treering.progress import SCRIPT
+from treering.progress import RING, SCRIPT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,6 +68,8 @@ def _sentence(
         others += f"; {_names(waiting)} wait{_s(waiting)} for it"
     if behind and worst.still > timeout and not waiting and not ahead and worst.state != "disk-sleep":
         others += ": they may wait for each other because something between the hosts drops their traffic (a firewall?)"
+        if worst.position.phase == RING:
+            others += ", or because something that is none of them is connected to XGBoost's ports (a port scanner?)"
     if ahead:
         others += f"; {_names(ahead, places=True)} {_be(ahead)} further and wait{_s(ahead)} for it"
     return (

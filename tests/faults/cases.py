@@ -24,6 +24,7 @@ def _own(name: str, action: str, cause: str, layouts: tuple[Layout, ...] = ALL) 
 _CHECKPOINTED = Job(strikes.LAST_ROUND + 1, hyperparameters=CHECKPOINTED, checkpoints=True)
 _SHORT = Job(rounds=strikes.LAST_ROUND + 1)
 _SOME_SECONDS = Job(rounds=150)
+_LARGE_MODEL = Job(_SHORT.rounds, hyperparameters={"num_parallel_tree": "100", "max_depth": "6"})  # some MB
 # The rows fit, but the model grows by some MB a round.
 _GROWING = Job(hyperparameters={"num_parallel_tree": "1500", "max_depth": "8", "max_bin": "64"})
 _WORD = "ended without a word|was killed|lost contact"
@@ -152,7 +153,7 @@ _DISKS = [
         "cannot write .*checkpoint.*No space left",
         job=_CHECKPOINTED,
         layouts=ON_FIRST,
-        before=functools.partial(disks.mount_full, folder="checkpoints"),
+        before=functools.partial(disks.mount_small, folder="checkpoints"),
         needs=frozenset({"mounts"}),
     ),
     Case(
@@ -166,13 +167,23 @@ _DISKS = [
         before=disks.corrupt_checkpoints,
     ),
     Case(
+        "disk for the model full from the start",
+        "disk",
+        strikes.nothing,
+        "cannot write to .*model.*No space left",
+        job=_SHORT,
+        layouts=ON_FIRST,
+        before=functools.partial(disks.mount_small, folder="model"),
+        needs=frozenset({"mounts"}),
+    ),
+    Case(
         "disk full on the model",
         "disk",
         strikes.until_last_round,
-        "cannot write .*model.*No space left",
-        job=_SHORT,
+        "cannot write .*xgboost-model.*No space left",
+        job=_LARGE_MODEL,
         layouts=ON_FIRST,
-        before=functools.partial(disks.mount_full, folder="model"),
+        before=functools.partial(disks.mount_small, folder="model", size="1m"),
         needs=frozenset({"mounts"}),
     ),
     Case(
@@ -212,6 +223,7 @@ _STRANGERS = [
             "stranger",
             strangers.stranger(kind, size, early=early),
             ending="either",
+            cause="" if kind == "MPI" else "XGBoost",
             job=_SOME_SECONDS,
             environ={"TREERING_STALL_TIMEOUT": "10"},
             layouts=ALL[1:2] if kind == "tracker" else ALL[1:3],
@@ -265,10 +277,10 @@ _CONTAINERS = [
         "disk full on the model, in a container",
         "disk",
         strikes.until_last_round,
-        "cannot write .*model.*No space left",
-        job=_SHORT,
+        "cannot write .*xgboost-model.*No space left",
+        job=_LARGE_MODEL,
         layouts=(ALL[1],),
-        container=("--tmpfs=/opt/ml/model:size=8k",),
+        container=("--tmpfs=/opt/ml/model:size=1m",),
     ),
     Case(
         "model folder mounted read-only",

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 
-def mount_full(lab: Lab, host: Host, folder: str) -> None:
-    """Let a folder of the host be a disk of 8 KiB: a name fits, a model does not."""
-    _mount(lab, host, folder, "-t", "tmpfs", "-o", f"size=8k,uid={os.getuid()}", "tmpfs")
+def mount_small(lab: Lab, host: Host, folder: str, size: str = "8k") -> None:
+    """Let a folder of the host be a disk that small: into 8 KiB a name fits, but no model."""
+    _mount(lab, host, folder, "-t", "tmpfs", "-o", f"size={size},uid={os.getuid()}", "tmpfs")
 
 
 def mount_read_only(lab: Lab, host: Host, folder: str) -> None:

@@ -68,8 +68,13 @@ def test_far_more_rows_than_memory(host: Host, rows: Path) -> None:
 
 
 def test_a_plan_says_where_rows_go(host: Host, rows: Path) -> None:
-    """Before anything is read, with the same numbers."""
-    del rows
-    ended = host.run("treering", "plan", "--json", options=["--memory", "512m"])
-    assert ended.code == 0, ended.log
-    assert "this container's limit is 512 MiB" in json.loads(ended.log)["memory"]
+    """Before anything is read, with the words of the job."""
+    host.configure("inputdataconfig", {"train": {"TrainingInputMode": "File", "ContentType": "text/csv"}})
+    host.configure("hyperparameters", {"objective": "binary:logistic", "num_round": "3", "max_depth": "4"})
+    mount = ["--mount", f"type=bind,source={rows},target=/opt/ml/input/data/train,readonly"]
+    for limit, way in (("420m", "columns on disk where they have to be"), ("2g", "rows in memory")):
+        ended = host.run("treering", "plan", "--json", options=[*mount, "--memory", limit])
+        assert ended.code == 0, ended.log
+        said = json.loads(ended.log)["memory"]
+        assert said.startswith(way), said
+        assert "this container's limit is " in said

@@ -117,8 +117,8 @@ def _table(random: np.random.Generator, kind: str, rows: int = 300) -> Floats:
     return table if kind == "ranking" else table[np.argsort(table[:, 0], kind="stable")]
 
 
-def _job(folder: Path, task: Task, hosts: int) -> list[str]:
-    """The metric lines of a job on shards."""
+def _job(folder: Path, task: Task, hosts: int, *more: str) -> list[str]:
+    """The metric lines of a job on shards, with `more` arguments."""
     command = [
         sys.executable,
         "-m",
@@ -138,7 +138,7 @@ def _job(folder: Path, task: Task, hosts: int) -> list[str]:
         f"--hp=num_round={_ROUNDS}",
     ]
     given = (f"objective={task.objective}", "max_depth=3", f"eval_metric={', '.join(task.metrics)}")
-    command += [f"--hp={one}" for one in (*given, *task.hyperparameters)]
+    command += [*(f"--hp={one}" for one in (*given, *task.hyperparameters)), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout
     return [line for line in done.stdout.splitlines() if re.match(r"\[\d+\]\t", line)]
@@ -159,11 +159,31 @@ def test_the_same_lines_on_label_sorted_shards_whatever_the_hosts(
     names = [f"{channel}-{metric}" for channel in ("train", "validation") for metric in task.metrics]
     assert [field.rpartition(":")[0] for field in lines[1][0].split("\t")[1:]] == names
     assert "nan" not in "".join(lines[1])
-    if task.objective.startswith(("rank:", "survival:")):  # the model itself may depend on the layout
+    if task.objective.startswith(
+        ("rank:", "survival:")
+    ):  # the model itself may depend on the layout, but see below
         assert [len(each) for each in lines.values()] == [_ROUNDS] * len(_HOSTS)
         assert lines[1][0].split("\t")[0] == "[0]"
     else:
         assert lines[1] == lines[2] == lines[3]
+
+
+def test_lines_of_one_model_are_the_same_whatever_made_it(
+    tmp_path: Path, random: np.random.Generator
+) -> None:
+    """Metrics of survival times: a given model, to which rounds with eta=0 add nothing, has the same lines on any hosts."""
+    task, names = _TASKS["survival"], ("train", "validation")
+    for channel in names:
+        (tmp_path / channel).mkdir()
+        for number, part in enumerate(np.array_split(_table(random, "survival"), 3)):
+            np.savetxt(tmp_path / channel / f"{number}.csv", part, fmt="%.9g", delimiter=",")
+    varied = _job(tmp_path, task, 1)
+    given = (tmp_path / "1" / "model").rename(tmp_path / "model")
+    again = task._replace(hyperparameters=(*task.hyperparameters, "eta=0"))
+    lines = {hosts: _job(tmp_path, again, hosts, f"--channel=model={given}") for hosts in _HOSTS}
+    assert lines[1] == lines[2] == lines[3]
+    values = [line.split("\t")[1:] for line in (*varied[-1:], *lines[1])]
+    assert all(each == values[0] for each in values)
 
 
 def test_the_lines_hold_what_scikit_learn_finds_in_all_rows(

@@ -76,6 +76,14 @@ def test_what_a_stranger_sends_does_not_disturb(ring: Ring, first: Host, sent: b
         assert "refused a connection" in first.log
 
 
+def test_other_interfaces_hear_nothing(ring: Ring, first: Host) -> None:
+    """Only the job's own address is listened on: at another one of this machine, nobody answers."""
+    assert first.process.poll() is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", ring.port))
+    _finish(ring)
+
+
 def test_connections_that_come_and_go_do_not_disturb(ring: Ring, first: Host) -> None:
     """A port scan is a few refused connections, most of them without a log line."""
     for _ in range(200):

@@ -186,6 +186,29 @@ def test_an_unwritable_folder_is_named(
     assert str(raised.value) == expected
 
 
+_CHECK = """
+import sys
+from pathlib import Path
+from treering import artifacts, errors, paths
+try:
+    artifacts.check_writable(paths.Paths(Path(sys.argv[1])))
+except errors.PlatformError as error:
+    print(error, sorted(path.name for path in Path(sys.argv[1], "model").iterdir()))
+"""
+
+
+def test_a_full_disk_is_told_before_any_work(tmp_path: Path) -> None:
+    """A disk with room for empty files alone takes no model; nothing of the check is left."""
+    enter = [shutil.which("unshare") or "false", "--map-root-user", "--mount", "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=16k full {tmp_path}"
+    if subprocess.run([*enter, mount], check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not allow mounting a small disk")
+    command = [*enter, f'{mount}; exec "$@"', "sh", sys.executable, "-c", _CHECK, str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    advice = "(No space left on device); give the job a larger volume []"
+    assert done.stdout == f"cannot write to {tmp_path}/model as uid 0 {advice}\n", done.stderr
+
+
 def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:
     """What is mounted as a file cannot take results."""
     (tmp_path / "model").write_bytes(b"")

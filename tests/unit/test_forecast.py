@@ -41,7 +41,7 @@ def test_it_is_said_once() -> None:
     assert [line is not None for line in said] == [False] * 4 + [True] + [False] * 5
     assert said[4] == (
         "communication: each rank sends about 20.0 MB a round, which takes about 0.2 s at the 800 Mbit/s measured; a "
-        "round takes 2 s"
+        "round takes 2 s, of which 1.8 s are left for computing"
     )
 
 

@@ -308,6 +308,8 @@ def _base_score_of_half(world: World, label: Floats, weight: Floats) -> float | 
         ("reg:squarederror", {"tree_method": "approx"}, "tree_method approx"),
         ("reg:squarederror", {"process_type": "update"}, "process_type update"),
         ("reg:squarederror", {"updater": "grow_colmaker"}, "updater"),
+        ("reg:squarederror", {"device": "cuda:0"}, "GPUs"),
+        ("reg:squarederror", {"device": "cpu"}, None),
         ("reg:squarederror", {"subsample": 0.5, "num_parallel_tree": 3}, "num_parallel_tree"),
         ("reg:squarederror", {"subsample": 0.5, "sampling_method": "gradient_based"}, "gradient_based"),
     ],

@@ -92,6 +92,51 @@ def test_parquet_says_its_rows(tmp_path: Path, random: np.random.Generator) -> N
     assert found.columns == _COLUMNS
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_gaps_in_text_are_sampled(
+    tmp_path: Path, random: np.random.Generator, missing: float, compressed: bool
+) -> None:
+    """Rows without any are told from rows with some, behind a header too; labels do not count."""
+    rows = random.standard_normal((20_000, _COLUMNS + 1))
+    there = random.random(rows.shape) >= missing
+    there[:, 0] = True
+    lines = [
+        ",".join(f"{value:.3f}" if is_there else "" for value, is_there in zip(*both, strict=True))
+        for both in zip(rows, there, strict=True)
+    ]
+    header = ",".join(f"c{number}" for number in range(_COLUMNS + 1))
+    text = "\n".join([header, *lines, ""]).encode()
+    path = tmp_path / f"a.csv{'.gz' if compressed else ''}"
+    path.write_bytes(gzip.compress(text, 1) if compressed else text)
+    found = _expect(tmp_path, "text/csv;header=true", 1.0)
+    cells = found.rows * _COLUMNS
+    assert (found.values == cells) == (missing == 0)
+    assert found.values == pytest.approx(cells * (1 - missing), rel=0.02)
+
+
+def test_text_that_takes_a_careful_look_may_have_gaps(tmp_path: Path) -> None:
+    """What it has is for the reader to find out."""
+    (tmp_path / "a.csv").write_text('0, "1" ,2\n' * 100)
+    found = _expect(tmp_path, "text/csv", 1.0)
+    assert found.values == found.rows * 2 - 1
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_parquet_says_its_gaps(tmp_path: Path, random: np.random.Generator, missing: float) -> None:
+    """The footer counts them, unless it was written without; those of the label do not count."""
+    values = {"label": [None] * 10 + [1.0] * 4_990}
+    values |= {
+        f"c{n}": [None if gap else 0.5 for gap in random.random(5_000) < missing] for n in range(_COLUMNS)
+    }
+    parquet.write_table(pa.table(values), tmp_path / "a.parquet")
+    found = _expect(tmp_path, "application/x-parquet", 1.0)
+    assert found.values == pytest.approx(5_000 * _COLUMNS * (1 - missing), rel=0.02)
+    assert (found.values == 5_000 * _COLUMNS) == (missing == 0)
+    parquet.write_table(pa.table(values), tmp_path / "a.parquet", write_statistics=False)
+    assert _expect(tmp_path, "application/x-parquet", 1.0).values == 5_000 * _COLUMNS - 1
+
+
 @pytest.mark.parametrize("files", [0, 2])
 def test_nothing_is_nothing(tmp_path: Path, files: int) -> None:
     """No file and only empty ones are no rows; whether that is allowed is for others to say."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from treering import stalls
 from treering.errors import Kind
-from treering.progress import SCRIPT, Position
+from treering.progress import RING, SCRIPT, Position
 from treering.vitals import Signs
 
 _TIMEOUT = 600.0
@@ -91,6 +91,18 @@ def test_many_ranks_are_not_listed_one_by_one() -> None:
     assert found is not None
     assert "rank 4 (algo-5, in training, 13 of 100 rounds) and 195 more are further" in found.sentence
     assert len(found.sentence) < 600
+
+
+def test_ranks_that_do_not_find_each_other_may_be_kept_apart_by_a_stranger() -> None:
+    """Silent ports of XGBoost are told as such: only there can anyone else be connected."""
+    apart = dataclasses.replace(_STILL, position=Position(5, RING))
+    found = stalls.find({"algo-1": [apart], "algo-2": [dataclasses.replace(apart, rank=1)]}, _TIMEOUT)
+    assert found is not None
+    assert found.sentence.startswith(
+        "rank 0 (pid 7) has made no progress for 601 s: it is in connecting XGBoost's ring, and so is rank 1 (algo-2): "
+        "they may wait for each other because something between the hosts drops their traffic (a firewall?), or because "
+        "something that is none of them is connected to XGBoost's ports (a port scanner?). See the last"
+    )
 
 
 def test_a_program_that_never_says_where_it_is_has_no_place() -> None:

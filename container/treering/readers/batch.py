@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+import math
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
+
+NEARLY_ALL: Final = math.nextafter(1, 0)
+"""Of a file's cells: some are missing, nobody knows how many."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,6 +166,20 @@ class Reader(Divider, Protocol):
 
     def working_memory(self, file: File) -> int:
         """Bytes that each thread takes while it reads `file`, besides the rows that it has handed over."""
+
+    def present(self, file: File, head: bytes) -> float:
+        """The part of the cells of `file` that hold a value, from 0 to 1, as far as its first rows or its footer tell.
+
+        Parameters
+        ----------
+        file, head
+            The file, and the first bytes of its text; none where it is no text.
+
+        Returns
+        -------
+        float
+            `NEARLY_ALL` where that is not known.
+        """
 
     def read(self, span: Span) -> Iterator[Batch]:
         """Yield the rows of `span` in order; raises UserError with file, line or row, and column."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from treering.readers import cells, compression, csv_careful, lines, small_files
-from treering.readers.batch import Batch, Columns, Span
+from treering.readers.batch import NEARLY_ALL, Batch, Columns, Span
 from treering.readers.csv_careful import DOUBLE_QUOTE
 from treering.readers.csv_layout import Layout, layout_of
 from treering.readers.csv_table import Table, clean
@@ -97,6 +97,15 @@ class CsvReader:
     def working_memory(self, file: File) -> int:
         """The bytes of a block, twice where rows are carried over, and the numbers in it, which are checked in copies."""
         return 4 * self._at_once(self._layout(file))
+
+    def present(self, file: File, head: bytes) -> float:
+        """As its first rows have it, if they are plain ones."""
+        layout = self._layout(file)
+        table = _parse(head[layout.start : head.rfind(b"\n") + 1], layout) if layout.columns else None
+        if table is None or not table.numbers.size:
+            return NEARLY_ALL
+        missing = sum(int(np.isnan(table.numbers[:, column]).sum()) for column in layout.parts.features)
+        return 1 - missing / (len(table.numbers) * len(layout.parts.features))
 
     def survey(self, file: File, start: int, stop: int) -> int:
         """Number of quote characters in ``[start, stop)``; of none in an archive, which is not cut."""

@@ -87,6 +87,10 @@ class LibsvmReader:
         """The bytes of a block in several spellings, and each of its numbers with an index and a row."""
         return 12 * self._block_size
 
+    def present(self, file: File, head: bytes) -> float:  # noqa: ARG002  # every file has the same answer
+        """All: what is not there is no cell."""
+        return 1
+
     def survey(self, file: File, start: int, stop: int) -> int:  # noqa: ARG002  # nothing to count
         """Nothing: every newline ends a row."""
         return 0

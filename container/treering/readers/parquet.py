@@ -16,7 +16,7 @@ import numpy as np
 
 from treering.errors import UserError
 from treering.readers import arrow_values, parquet_group
-from treering.readers.batch import Batch, Columns, Span
+from treering.readers.batch import NEARLY_ALL, Batch, Columns, Span
 from treering.readers.encoding import TOO_MANY, Encoder
 from treering.readers.groups import groups_of
 from treering.readers.parquet_group import Part
@@ -109,6 +109,25 @@ class ParquetReader:
                 rows = min(self._at_once(layout), group.num_rows)
                 self._by_rows[layout.names] = parquet_group.memory_by_rows(group, stream, rows)
         return self._by_rows[layout.names]
+
+    def present(self, file: File, head: bytes) -> float:  # noqa: ARG002  # it is no text
+        """As the footer counts the nulls of the largest row group; NaN it does not count."""
+        layout = self._layout(file)
+        if not layout.edges[-1]:
+            return NEARLY_ALL
+        features = {layout.names[place] for place in layout.parts.features}
+        with self._opened(file) as source:
+            group = source.metadata.row_group(layout.largest)
+            columns = [group.column(i) for i in range(group.num_columns)]
+        counted = [chunk.statistics for chunk in columns if chunk.path_in_schema in features]
+        if len(counted) < len(features):
+            return NEARLY_ALL
+        nulls: int = 0
+        for statistics in counted:
+            if statistics is None or not statistics.has_null_count:
+                return NEARLY_ALL
+            nulls += statistics.null_count
+        return 1 - nulls / float(group.num_rows * len(features))
 
     def survey(self, file: File, start: int, stop: int) -> int:  # noqa: ARG002  # nothing to count
         """Nothing: rows are numbered."""

@@ -95,6 +95,8 @@ def _raw(trained: Trained) -> bytes:
         {"objective": "multi:softprob", "num_class": 3, "colsample_bytree": 0.6},
         {"booster": "dart", "rate_drop": 0.5, "subsample": 0.7},
         {"objective": "reg:absoluteerror", "subsample": 0.6},  # XGBoost's own gradients and rows
+        {"objective": "multi:softprob", "num_class": 3, "reproducible": "false"},  # and base scores
+        {"objective": "reg:quantileerror", "quantile_alpha": "[0.3, 0.7]"},
     ],
     ids=lambda given: "-".join(map(str, given.values())),
 )
