@@ -25,7 +25,7 @@ from treering.job import Channel
 from treering.local import LocalJob, prepare, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,15 +39,17 @@ _ABALONE_JOB = [
     "--hp=eta=0.2",
     "--hp=max_depth=4",
 ]
+_NOBODY = 65534
 _METRIC_LINE = re.compile(r"^\[(\d+)\]\ttrain-rmse:(\d+\.\d{5})\tvalidation-rmse:(\d+\.\d{5})$", re.MULTILINE)
 
 
 class Local:
     """Runs `treering local` in a folder of the test and looks at what it left."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, starter: Sequence[str] = ()) -> None:
         self.folder = folder
         self.out = folder / "out"
+        self.starter = starter  # a command that runs the job's, as another user for example
 
     def start(
         self, *arguments: str, hosts: int = 1, environ: dict[str, str] | None = None
@@ -55,7 +57,7 @@ class Local:
         """Start a job."""
         command = [sys.executable, "-m", "treering", "local", f"--hosts={hosts}", f"--output={self.out}"]
         return subprocess.Popen(
-            [*command, "--threads-per-host=1", *arguments],
+            [*self.starter, *command, "--threads-per-host=1", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -455,6 +457,51 @@ def test_a_killed_parent_takes_all_along(local: Local) -> None:
     while list(_processes_of(local)):
         assert time.monotonic() < deadline, "processes live on"
         time.sleep(0.05)
+
+
+def _as_nobody() -> tuple[str, ...]:
+    """What runs a command as a user who may write nowhere, and does not become root by any program."""
+    look = "+dac_read_search"  # into all folders: Python may lie in root's home
+    for rights in ("-all", f"-all,{look}"):
+        sets = (f"--{which}={rights}" for which in ("bounding-set", "inh-caps", "ambient-caps"))
+        user = (f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--no-new-privs")
+        starter = ("setpriv", *user, *sets)
+        reads = (sys.executable, "-c", "import os, sys, treering; os.listdir(sys.argv[1])", str(_ABALONE))
+        if subprocess.run([*starter, *reads], check=False, capture_output=True).returncode == 0:
+            return starter
+    pytest.skip("no other user can run this Python")
+
+
+@pytest.fixture
+def other(open_folder: Path) -> Local:
+    """A place where another user than root runs jobs: whoever runs the tests, or else nobody."""
+    if os.geteuid():
+        return Local(open_folder)
+    other = Local(open_folder, _as_nobody())
+    other.out.mkdir()
+    os.chown(other.out, _NOBODY, _NOBODY)
+    return other
+
+
+def test_no_root_is_needed(other: Local) -> None:
+    """A user to whom nothing belongs but the output folder gets a model of two hosts."""
+    code, printed = other.run(*_ABALONE_JOB, hosts=2)
+    assert code == 0, printed
+    assert other.model.stat().st_uid == (os.geteuid() or _NOBODY)
+    assert other.booster().num_boosted_rounds() == 30
+    assert not other.failures()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user at hand")
+def test_two_users_train_on_one_machine(local: Local, other: Local) -> None:
+    """The job of one user leaves nothing in the way of the other's, not even while it runs."""
+    process = local.start(*_big_job(local), hosts=2)
+    _read_until(process, "[2]\t")
+    code, printed = other.run(*_ABALONE_JOB, hosts=2)
+    process.terminate()
+    assert code == 0, printed
+    assert _close(process) == 1
+    assert other.model.exists()
 
 
 def test_a_second_run_replaces_the_results_of_the_first(local: Local) -> None:

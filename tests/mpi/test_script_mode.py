@@ -32,6 +32,8 @@ _TRAIN = (
     "model = treering.train({'objective': 'reg:squarederror', 'max_depth': 3, ****}, rows, ROUNDS)\n"
     "treering.save(model)\n"
 )
+_SMALL = "toolz==1.0.0"  # of nothing but Python, requires nothing, and nothing here requires it
+_SMALL_HASH = "292c8f1c4e7516bf9086f8850935c799a874039c8bcf959d47b600e4c44a6236"
 
 
 def _table(rows: int) -> str:
@@ -640,6 +642,24 @@ def test_requirements_are_installed(scripts: Scripts, monkeypatch: pytest.Monkey
     assert len(places) == 2, ended.log
     assert not Path(places[0]).exists()
     assert ended.log.count("installing ") == 1
+
+
+def test_a_requirement_comes_from_the_index(scripts: Scripts, tmp_path: Path) -> None:
+    """By its name, from whichever index pip asks here; with its hash, as careful users write it."""
+    pip = (sys.executable, "-m", "pip")
+    fetched = subprocess.run(
+        [*pip, "download", "--no-deps", f"--dest={tmp_path / 'fetched'}", _SMALL],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if fetched.returncode:
+        pytest.skip(f"pip gets nothing from an index here: {fetched.stderr.strip()[-300:]}")
+    scripts.write(f"{_SMALL} --hash=sha256:{_SMALL_HASH}\n", "requirements.txt")
+    ended = scripts.run("import toolz\nprint('has', toolz.__version__, toolz.__file__)\n" + _MEET)
+    assert ended.code == 0, ended.log
+    (place,) = (line.split()[2] for line in ended.log.splitlines() if line.startswith("has 1.0.0"))
+    assert not Path(place).exists()
 
 
 @pytest.mark.parametrize("requirement", ["treering-test-no-such-package", "numpy==1.0"])

@@ -1,13 +1,15 @@
 """Every command in the documentation runs, in the order of its page, or says on the page why it does not.
 
 A command stands in a ``sh`` fence. One that cannot run in a test has the words "not run by the tests:" and the reason
-in the paragraph above the fence, or for a single line in its comment.
+in the paragraph above the fence, or for a single line in its comment. Programs in other languages are never run, so
+each has them.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,12 +20,15 @@ from sdk.conftest import without_account
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<kind>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
 NOT_RUN = re.compile(r"not run by the tests: *(?P<reason>\S.*\S)", re.IGNORECASE)
 COMMAND = re.compile(
     r"^\s*(\$ |make\b|docker\b|aws\b|git\b|pip\b|uv\b|curl\b|python3?\b|treering\s|scripts/|\.venv/|sudo\b)"
 )
 ANSWER = "text"  # the kind of a fence that shows what a command prints
+NO_PROGRAM = {"", ANSWER, "json"}  # the kinds that nothing could run
 
 
 class Block(NamedTuple):
@@ -56,7 +61,8 @@ def blocks(page: Path) -> list[Block]:
         above = text[: fence.start()].rstrip("\n").rpartition("\n\n")[2]
         reason = NOT_RUN.search(above) if "```" not in above else None
         line = text.count("\n", 0, fence.start()) + 1
-        found.append(Block(fence["kind"].strip(), fence["text"], line, reason["reason"] if reason else None))
+        inside = textwrap.dedent(fence["text"])
+        found.append(Block(fence["kind"].strip(), inside, line, reason["reason"] if reason else None))
     return found
 
 
@@ -76,6 +82,14 @@ def test_commands_are_marked(page: str) -> None:
         if block.kind not in {"sh", ANSWER}:
             hidden = [line for line in block.text.splitlines() if COMMAND.match(line)]
             assert not hidden, f"{page}:{block.line} has commands in a fence of kind {block.kind!r}: {hidden}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_only_shown_says_why(page: str) -> None:
+    """A program that is no command, a piece of Python or a Dockerfile, has the reason why nothing runs it above it."""
+    for block in PAGES[page]:
+        if block.kind not in {"sh", *NO_PROGRAM}:
+            assert block.reason, f"{page}:{block.line} shows {block.kind} and not why the tests do not run it"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -122,6 +136,15 @@ def test_reasons_are_found() -> None:
     assert NOT_RUN.search("*Not run by the tests: needs an AWS account.*")
     assert not NOT_RUN.search("# this is not run by the tests:")
     assert any(block.reason for found in PAGES.values() for block in found)
+
+
+def test_fences_in_lists_are_found(tmp_path: Path) -> None:
+    """A fence that is a part of a list's entry counts as any other."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "- Why.\n\n  Not run by the tests: a part.\n\n  ```python\n  if 1:\n      pass\n  ```\n- Next.\n"
+    )
+    assert blocks(page) == [Block("python", "if 1:\n    pass\n", 5, "a part.")]
 
 
 def test_links_lead_somewhere() -> None:

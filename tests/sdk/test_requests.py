@@ -181,18 +181,23 @@ def test_tuning_job(version: str, listener: Listener) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_refused_by_the_service_model(version: str) -> None:
+@pytest.mark.parametrize(
+    ("script", "options", "job"),
+    [
+        ("submit_job.py", JOB, "CreateTrainingJob"),
+        ("tune_job.py", JOB + SEARCH, "CreateHyperParameterTuningJob.TrainingJobDefinition"),
+    ],
+)
+def test_refused_by_the_service_model(version: str, script: str, options: str, job: str) -> None:
     """What botocore's model of SageMaker forbids is told at once, all of it, with its place in the request."""
     wrong = "--instance-type ml.m5.4xlarg --security-group sg_1"
-    ended = run(version, "submit_job.py", f"{JOB} {wrong} --dry-run")
+    ended = run(version, script, f"{options} {wrong} --dry-run")
     assert (ended.returncode, ended.stdout) == (1, "")
     said = ended.stderr.rstrip().rpartition("\n")[2]
-    for words in (
-        "CreateTrainingJob.ResourceConfig.InstanceType: 'ml.m5.4xlarg' is none",
-        "ml.m5.4xlarge",
-        "CreateTrainingJob.VpcConfig.SecurityGroupIds[1]: 'sg_1' does not match",
-    ):
-        assert words in said
+    # A tuning job has two places for its hosts, and each SDK takes another one.
+    hosts = re.escape(job) + r"\.(HyperParameterTuning)?ResourceConfig\.InstanceType"
+    assert re.search(f"{hosts}: 'ml.m5.4xlarg' is none .*ml.m5.4xlarge", said), said
+    assert f"{job}.VpcConfig.SecurityGroupIds[1]: 'sg_1' does not match" in said
 
 
 def test_what_v3_would_leave_out() -> None:

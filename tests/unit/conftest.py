@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -16,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -23,15 +22,6 @@ if TYPE_CHECKING:
 
 _NOBODY = 65534
 _DEADLINE = 60.0  # seconds until ranks that never meet fail their test
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """An empty folder that every user can look into, other than ``tmp_path``."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
 
 
 @pytest.fixture
