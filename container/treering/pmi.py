@@ -9,17 +9,16 @@ the next barrier, so one exchange between hosts per barrier (a *fence*) carries 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-_SPACE = "treering"
 _REPLIES = {
     "init": "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0",
     "get_maxes": "cmd=maxes kvsname_max=256 keylen_max=256 vallen_max=4096 rc=0",
     "get_appnum": "cmd=appnum appnum=0 rc=0",
-    "get_my_kvsname": f"cmd=my_kvsname kvsname={_SPACE} rc=0",
     "get_universe_size": "cmd=universe_size size=-1 rc=0",
     "finalize": "cmd=finalize_ack rc=0",
 }
@@ -57,6 +56,8 @@ class KeyValues:
         mapping: str,
         ranks: int,
     ) -> None:
+        # MPICH names its files in /dev/shm after it: jobs side by side must not meet there, nor users be in each other's way.
+        self.name = f"treering-{secrets.token_hex(16)}"
         self._exchange = exchange
         self._ranks = ranks
         self._known: dict[str, str] = {"PMI_process_mapping": mapping}
@@ -110,6 +111,8 @@ class Session:
                 if value is None:
                     return "cmd=get_result rc=-1 msg=key_not_found value=unknown"
                 return f"cmd=get_result rc=0 msg=success value={value}"
+            case "get_my_kvsname":
+                return f"cmd=my_kvsname kvsname={self._space.name} rc=0"
             case "barrier_in":
                 await self._space.fence()
                 return "cmd=barrier_out rc=0"

@@ -7,9 +7,11 @@ non-blocking and polled with a growing pause.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import mpi4py
 import numpy as np
@@ -25,6 +27,19 @@ mpi4py.rc.finalize = (
     False  # leaving the ring is World.leave's decision: an exit-time Finalize hangs on lost peers
 )
 from mpi4py import MPI  # noqa: E402  # it has to follow the setting above
+
+_SHARED_MEMORY: Final = "/dev/shm/mpich_shm_"  # noqa: S108  # MPICH's, not ours
+
+
+def _give_names_back() -> None:
+    """Unlink the shared memory that MPI has mapped, which nobody else is to open: a killed rank would leave it for ever."""
+    with contextlib.suppress(OSError):  # no /proc, or no right to look there: what is left is a megabyte
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            if _SHARED_MEMORY in line:
+                Path(_SHARED_MEMORY + line.partition(_SHARED_MEMORY)[2]).unlink(missing_ok=True)
+
+
+_give_names_back()
 
 type Json = Any
 type Op = Literal["sum", "max", "min"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,3 +93,10 @@ def test_collectives_in_any_order_and_size_end(world: World) -> None:
                 assert all((part == 10 * rank + world.rank).all() for rank, part in enumerate(dealt))
             case _:
                 world.barrier()
+
+
+def test_nothing_is_left_in_shared_memory_by_who_is_killed(world: World) -> None:
+    """MPI's file there has lost its name, while all ranks still talk."""
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if "mpich_shm_" in line]
+    assert all(line.endswith("(deleted)") for line in mapped), mapped
+    world.barrier()
