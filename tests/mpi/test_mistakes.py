@@ -70,6 +70,14 @@ _MISTAKES = {
         _train("1,1\n2,2\n3,3\n" * 9, objective="multi:softmax", num_class="3"),
         ["channel train", "label 3 in row 3 of sub/bad on algo-1", "subtract 1"],
     ),
+    "margins for one class of three": (
+        _train("0,1,1\n1,2,2\n2,3,3\n" * 9, objective="multi:softmax", num_class="3", base_margin_column="1"),
+        ["channel train: base_margin_column names 1 column(s)", "has 3 output(s); name one column for each"],
+    ),
+    "margins for more than there is": (
+        _train("0,1,1,1\n1,2,2,2\n" * 9, base_margin_column="1,2"),
+        ["channel train: base_margin_column names 2 column(s)", "has 1 output(s); name one column for each"],
+    ),
     "a label between classes": (
         _beside(_SPARSE, "\n".join(["1 0:2"] * 4000 + ["0.5 0:1"]), "libsvm", eval_metric="accuracy"),
         ["channel validation: label 0.5 in row 4,001 of bad on algo-2 is no whole number", "accuracy"],

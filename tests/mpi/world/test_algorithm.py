@@ -278,6 +278,22 @@ def test_a_model_that_does_not_fit_is_refused(
         jobs.train(**given)
 
 
+@pytest.mark.parametrize("objective", ["quantile", "expectile"])
+def test_a_model_of_fewer_levels_is_refused(jobs: Jobs, random: np.random.Generator, objective: str) -> None:
+    """Its margins are one for each of its levels; both numbers are told."""
+    rows = _draw(random, "reg:squarederror")
+    settings = {"objective": f"reg:{objective}error", f"{objective}_alpha": [0.2, 0.8]}
+    old = xgb.train(settings, xgb.DMatrix(rows.features, rows.label), 2)
+    jobs.channels = {
+        "train": {"a.csv": rows.csv(slice(None))},
+        "model": {"xgboost-model": bytes(old.save_raw())},
+    }
+    with pytest.raises(
+        UserError, match=r"has 2 output\(s\), but the hyperparameters ask for 3; a model can only"
+    ):
+        jobs.train(**{"objective": f"reg:{objective}error", f"{objective}_alpha": "[0.2, 0.5, 0.8]"})
+
+
 def test_a_model_of_other_columns_is_refused(jobs: Jobs, random: np.random.Generator) -> None:
     """Both numbers are told."""
     rows = _draw(random, "reg:squarederror")
