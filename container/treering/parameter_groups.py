@@ -100,7 +100,7 @@ class Job(Group):
     eval_metric: Metrics | None = option(
         "Metrics to compute after each round.",
         default="the objective's own",
-        allowed="names from the table of metrics, separated by commas",
+        allowed="names from the table of metrics in docs/hyperparameters.md, separated by commas",
     )
     tuning_objective_metric: TuningMetric | None = option(
         "What a tuning job optimises; its metric is added to `eval_metric`, and its channel has to be there. "
@@ -305,7 +305,7 @@ class Task(Group):
     objective: ObjectiveName = option(
         "What is learnt. With `num_class` and without `objective`, XGBoost and treering take multi:softmax.",
         value="reg:squarederror",
-        allowed="a name from the table of objectives",
+        allowed="a name from the table of objectives in docs/hyperparameters.md",
     )
     num_class: Integer | None = option("Number of classes.", only_with=("multi:",), ge=2)
     base_score: OneOrMore | None = option(
