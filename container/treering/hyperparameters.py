@@ -248,9 +248,7 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
             lines.append(f"Hyperparameter tree_method has no effect with updater={','.join(self.updaters)}")
         if idle:
             names = ", ".join(idle)
-            lines.append(
-                f"No trees are dropped out: {names} has an effect with booster=dart only, as in AWS's image"
-            )
+            lines.append(f"No trees are dropped out: {names} has an effect with booster=dart only")
         return tuple(lines)
 
     def _undropped(self) -> tuple[str, ...]:

@@ -219,6 +219,7 @@ class Trees(Group):
     grow_policy: Literal["depthwise", "lossguide"] | None = option(
         "Which node is split next: the nearest to the root, or the one that gains most.", default="depthwise"
     )
+    # In AWS's image from 0, but XGBoost takes no fewer than two.
     max_bin: Integer = option("Most bins of a column's histogram.", value=256, ge=2)
     gamma: float | None = option(
         "Least gain for which a node is split.", default="0", aliases=("min_split_loss",), ge=0
@@ -273,7 +274,7 @@ class Trees(Group):
 
 
 class Dropout(Group):
-    """Dropout (`booster=dart`): without it these are ignored with one log line, as in AWS's image; XGBoost 3.4 would drop trees."""
+    """Dropout (`booster=dart`): without it these are ignored with one log line; XGBoost 3.4 would drop trees."""
 
     rate_drop: float | None = option("Share of the trees dropped in a round.", default="0", ge=0, le=1)
     skip_drop: float | None = option("Probability that a round drops none.", default="0", ge=0, le=1)
@@ -345,6 +346,7 @@ class Task(Group):
     aft_loss_distribution: Literal["normal", "logistic", "extreme"] | None = option(
         "Distribution of the logarithm of time.", default="normal", only_with=("survival:aft",)
     )
+    # In AWS's image from 0, but the loss divides by it.
     aft_loss_distribution_scale: float | None = option(
         "Its scale.", default="1", only_with=("survival:aft",), gt=0
     )

@@ -671,7 +671,7 @@ def test_one_host_only(raw: dict[str, object], reason: str | None) -> None:
          ["Updater sync has no effect: all hosts grow the same trees",
           "Hyperparameter tree_method has no effect with updater=grow_histmaker"]),
         ({"rate_drop": "0.1", "one_drop": "1"},
-         ["No trees are dropped out: rate_drop, one_drop has an effect with booster=dart only, as in AWS's image"]),
+         ["No trees are dropped out: rate_drop, one_drop has an effect with booster=dart only"]),
     ],
 )  # fmt: skip
 def test_notes(raw: dict[str, object], notes: list[str]) -> None:
