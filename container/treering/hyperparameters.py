@@ -248,9 +248,7 @@ class Hyperparameters(Legacy, Ring, Task, Linear, Dropout, Trees, Boosting, Data
             lines.append(f"Hyperparameter tree_method has no effect with updater={','.join(self.updaters)}")
         if idle:
             names = ", ".join(idle)
-            lines.append(
-                f"No trees are dropped out: {names} has an effect with booster=dart only, as in AWS's image"
-            )
+            lines.append(f"No trees are dropped out: {names} has an effect with booster=dart only")
         return tuple(lines)
 
     def _undropped(self) -> tuple[str, ...]:
@@ -317,7 +315,10 @@ def _named(raw: Mapping[str, object]) -> tuple[dict[str, object], dict[str, str]
         if value is None:
             continue
         if name in given and given[name] != value:
-            problems.append(f"Hyperparameters {spelt[name]} and {key} are one and the same, but differ")
+            problems.append(
+                f"Hyperparameters {spelt[name]} and {key} are one and the same, but differ: "
+                f"{_shown(raw[spelt[name]])} and {_shown(text)}"
+            )
         given[name], spelt[name] = value, key
     if "num_class" in given and "objective" not in given:
         given["objective"] = "multi:softmax"  # as XGBoost does
@@ -356,12 +357,16 @@ def _sentence(error: Mapping[str, Any], raw: Mapping[str, object], spelt: Mappin
     key = spelt[name]
     if error["type"] == "value_error":
         return f"Hyperparameter {key}: {error['ctx']['error']}"
-    shown = repr(raw[key])
-    if len(shown) > _LONGEST_SHOWN:
-        shown = f"{shown[:_LONGEST_SHOWN]}..."
+    shown = _shown(raw[key])
     if error["type"].startswith(("greater_than", "less_than")):
         return f"Hyperparameter {key}: value {shown} is out of range{allowed}"
     return f"Hyperparameter {key}: could not parse value {shown}{allowed}"
+
+
+def _shown(text: object) -> str:
+    """A value as it was given, cut short."""
+    shown = repr(text)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
 
 
 def allowed_values(name: str) -> str:

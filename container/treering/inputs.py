@@ -115,11 +115,12 @@ def tell_size(world: World, name: str, loaded: Shard) -> None:
 def suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) -> Shard:
     """The rows as the objective and the metrics take them: `loaded` itself where that is so; collective.
 
-    Raises UserError when labels, queries or weights do not suit them.
+    Raises UserError when labels, queries, weights or margins do not suit them.
     """
     fault = schema.label_fault(schema.agree_labels(world, loaded.label), chosen)
     if fault is not None:
         raise UserError(f"channel {channel}: {_first_stray(world, loaded, fault)}")
+    _check_margins(loaded, chosen, channel)
     is_ranking = chosen.objective.startswith("rank:")
     ranked = sorted(tasks.RANKING_METRICS.intersection(map(tasks.base_name, chosen.eval_metrics)))
     if loaded.group is None:
@@ -141,6 +142,19 @@ def suited(world: World, loaded: Shard, chosen: Hyperparameters, channel: str) -
     if chosen.objective == "survival:aft":  # without upper bounds, every end is known
         upper = loaded.label if loaded.label_upper is None else loaded.label_upper
     return loaded if loaded.label_upper is upper else dataclasses.replace(loaded, label_upper=upper)
+
+
+def _check_margins(loaded: Shard, chosen: Hyperparameters, channel: str) -> None:
+    """Raise UserError when columns hold fewer or more margins than there are outputs; alike on all ranks."""
+    margin = loaded.base_margin
+    if margin is None:
+        return
+    columns = 1 if margin.ndim == 1 else margin.shape[1]
+    if columns != chosen.outputs:
+        raise UserError(
+            f"channel {channel}: base_margin_column names {columns} column(s), but the model of "
+            f"objective={chosen.objective} has {chosen.outputs} output(s); name one column for each output"
+        )
 
 
 def _first_stray(world: World, loaded: Shard, fault: Fault) -> str:

@@ -156,7 +156,10 @@ def _read_channels(found: Mapping[str, Any]) -> tuple[dict[str, Channel], list[s
         mode = entry.get("TrainingInputMode") or "File"
         content_type = entry.get("ContentType") or None
         if distribution not in ("FullyReplicated", "ShardedByS3Key"):
-            faults.append(f"channel {name}: S3DistributionType {distribution!r} is unknown")
+            faults.append(
+                f"channel {name}: S3DistributionType {distribution!r} is unknown; use FullyReplicated or "
+                "ShardedByS3Key"
+            )
         if mode not in ("File", "FastFile"):
             faults.append(f"channel {name}: input mode {mode!r} is not supported; use File or FastFile")
         if not isinstance(content_type, str | None):

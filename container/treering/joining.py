@@ -69,6 +69,8 @@ class Beside:
         As in `treering.readers.batch.Batch`, each an array of its own.
     facts
         The fields of a `Form`, as numbers, for this batch.
+    file
+        The name of the file that its first row is from.
     """
 
     label: NDArray[np.float32]
@@ -77,10 +79,11 @@ class Beside:
     label_upper: NDArray[np.float32] | None
     base_margin: NDArray[np.float32] | None
     facts: tuple[int, ...]
+    file: str
 
     @classmethod
-    def of(cls, batch: Batch) -> Beside:
-        """What `batch` has beside its features; holds on to nothing of it."""
+    def of(cls, batch: Batch, file: str) -> Beside:
+        """What `batch`, with its first row from `file`, has beside its features; holds on to nothing of it."""
         return cls(
             batch.label.copy(),
             _copy(batch.weight),
@@ -88,6 +91,7 @@ class Beside:
             _copy(batch.label_upper),
             _copy(batch.base_margin),
             _facts(batch),
+            file,
         )
 
     @property
@@ -144,11 +148,14 @@ def groups(batches: Sequence[Beside], form: Form, channel: str) -> NDArray[np.in
     """Query groups of all rows, None if no rank has any; raises UserError where only some rows have one."""
     if not form.has_group:
         return None
-    given = [batch.group for batch in batches if batch.group is not None]
-    if len(given) < len(batches):
-        raise UserError(
-            f"channel {channel}: some rows have a query id (qid) and some have none; give all or none"
-        )
+    given: list[NDArray[np.int64]] = []
+    for batch in batches:
+        if batch.group is None:
+            raise UserError(
+                f"channel {channel}: rows of {batch.file} have no query id (qid), but others have one; give all or "
+                "none"
+            )
+        given.append(batch.group)
     return _join(given, np.int64)
 
 

@@ -135,14 +135,15 @@ def kind(booster: xgb.Booster) -> dict[str, str]:
     Returns
     -------
     dict
-        ``objective``, ``booster``, ``num_class``, and of trees ``num_parallel_tree``.
+        ``objective``, ``booster``, ``num_class``, ``outputs``, and of trees ``num_parallel_tree``.
     """
     learner = json.loads(booster.save_config())["learner"]
-    grown = learner["gradient_booster"]
+    grown, sizes = learner["gradient_booster"], learner["learner_model_param"]
     found = {
         "objective": learner["objective"]["name"],
         "booster": grown["name"],
-        "num_class": learner["learner_model_param"]["num_class"],
+        "num_class": sizes["num_class"],
+        "outputs": str(max(int(sizes["num_class"]), int(sizes["num_target"]))),
     }
     if "gbtree_model_param" in grown:
         found["num_parallel_tree"] = grown["gbtree_model_param"]["num_parallel_tree"]

@@ -30,7 +30,8 @@ _INTRODUCTION = """# Hyperparameters
 Written by `python -m treering.parameter_docs > docs/hyperparameters.md`; a test keeps it equal to the code.
 
 Only `num_round` has to be given. Every name and value that AWS's XGBoost image accepts is accepted here,
-and everything else that XGBoost 3.4.1 knows. Values are strings, as SageMaker sends them, in the form of
+but for what means nothing (`max_bin` below 2, `aft_loss_distribution_scale=0`), and everything else that
+XGBoost 3.4.1 knows. Values are strings, as SageMaker sends them, in the form of
 any version of its Python SDK; `None` and `null` mean "not given". All problems are reported at once.
 Names that begin with `sagemaker_` are SageMaker's own and ignored.
 """

@@ -100,7 +100,7 @@ class Job(Group):
     eval_metric: Metrics | None = option(
         "Metrics to compute after each round.",
         default="the objective's own",
-        allowed="names from the table of metrics, separated by commas",
+        allowed="names from the table of metrics in docs/hyperparameters.md, separated by commas",
     )
     tuning_objective_metric: TuningMetric | None = option(
         "What a tuning job optimises; its metric is added to `eval_metric`, and its channel has to be there. "
@@ -219,6 +219,7 @@ class Trees(Group):
     grow_policy: Literal["depthwise", "lossguide"] | None = option(
         "Which node is split next: the nearest to the root, or the one that gains most.", default="depthwise"
     )
+    # In AWS's image from 0, but XGBoost takes no fewer than two.
     max_bin: Integer = option("Most bins of a column's histogram.", value=256, ge=2)
     gamma: float | None = option(
         "Least gain for which a node is split.", default="0", aliases=("min_split_loss",), ge=0
@@ -273,7 +274,7 @@ class Trees(Group):
 
 
 class Dropout(Group):
-    """Dropout (`booster=dart`): without it these are ignored with one log line, as in AWS's image; XGBoost 3.4 would drop trees."""
+    """Dropout (`booster=dart`): without it these are ignored with one log line; XGBoost 3.4 would drop trees."""
 
     rate_drop: float | None = option("Share of the trees dropped in a round.", default="0", ge=0, le=1)
     skip_drop: float | None = option("Probability that a round drops none.", default="0", ge=0, le=1)
@@ -305,7 +306,7 @@ class Task(Group):
     objective: ObjectiveName = option(
         "What is learnt. With `num_class` and without `objective`, XGBoost and treering take multi:softmax.",
         value="reg:squarederror",
-        allowed="a name from the table of objectives",
+        allowed="a name from the table of objectives in docs/hyperparameters.md",
     )
     num_class: Integer | None = option("Number of classes.", only_with=("multi:",), ge=2)
     base_score: OneOrMore | None = option(
@@ -345,6 +346,7 @@ class Task(Group):
     aft_loss_distribution: Literal["normal", "logistic", "extreme"] | None = option(
         "Distribution of the logarithm of time.", default="normal", only_with=("survival:aft",)
     )
+    # In AWS's image from 0, but the loss divides by it.
     aft_loss_distribution_scale: float | None = option(
         "Its scale.", default="1", only_with=("survival:aft",), gt=0
     )

@@ -60,10 +60,12 @@ def base_score(hp: Hyperparameters) -> Iterator[Problem]:
         return
     values = hp.base_score if isinstance(hp.base_score, tuple) else (hp.base_score,)
     link = tasks.OBJECTIVES[hp.objective].link
-    if link == "logit" and not all(0 <= value <= 1 for value in values):
-        yield Problem(about, f"base_score has to be from 0 to 1 for objective {hp.objective}")
-    if link == "log" and not all(value > 0 for value in values):
-        yield Problem(about, f"base_score has to be above 0 for objective {hp.objective}")
+    allowed = {"logit": "from 0 to 1", "log": "above 0"}.get(link)
+    outside = [each for each in values if each < 0 or (each > 1 if link == "logit" else each == 0)]
+    if allowed and outside:
+        yield Problem(
+            about, f"base_score has to be {allowed} for objective {hp.objective}, not {outside[0]:.9g}"
+        )
     if len(values) not in {1, hp.outputs}:
         yield Problem(about, f"base_score has {len(values)} values, but the model has {hp.outputs} outputs")
 

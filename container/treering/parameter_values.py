@@ -16,6 +16,7 @@ _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": No
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _LONGEST_NUMBER = 400  # characters: more than any float64 has, less than int() refuses
+_ELSEWHERE = " (docs/hyperparameters.md lists them)"  # too many for a sentence
 _OPENERS = ('"', "'", "[", "{", "(")
 
 
@@ -101,7 +102,7 @@ def _hint(name: str) -> str:
         return f" (allowed: {tasks.SUFFIX_TEXTS[name].replace('`', '')})"
     if name in tasks.METRICS:
         return f" ({name} takes nothing after its name)"
-    return nearest(name, tasks.METRICS)
+    return nearest(name, tasks.METRICS) or _ELSEWHERE
 
 
 def _tuning_metric(value: object) -> object:
@@ -122,7 +123,7 @@ def _objective(value: object) -> object:
         return value
     value = tasks.RENAMED_OBJECTIVES.get(value, value)
     if value not in tasks.OBJECTIVES:
-        raise ValueError(f"unknown objective {value!r}{nearest(value, tasks.OBJECTIVES)}")
+        raise ValueError(f"unknown objective {value!r}{nearest(value, tasks.OBJECTIVES) or _ELSEWHERE}")
     return value
 
 

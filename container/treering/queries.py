@@ -69,15 +69,25 @@ def check_weights(world: World, shard: Shard, channel: str) -> None:
 
     Raises UserError. The rows of a query stand side by side, as after `gather`.
     """
-    odd = 0
-    if shard.group is not None and shard.weight is not None:
-        inside = shard.group[1:] == shard.group[:-1]
-        odd = int(np.count_nonzero(inside & (shard.weight[1:] != shard.weight[:-1])))
-    if odd := int(world.allreduce(np.array([odd], np.int64))[0]):
-        raise UserError(
-            f"channel {channel}: {odd} row(s) weigh something else than the row before in their query; ranking weighs "
-            "whole queries, so give all rows of a query one weight"
-        )
+    if shard.group is None or shard.weight is None:
+        return
+    weight, inside = shard.weight, shard.group[1:] == shard.group[:-1]
+    odd = np.flatnonzero(inside & (weight[1:] != weight[:-1])) + 1
+    count = int(world.allreduce(np.array([odd.size], np.int64))[0])
+    if not count:
+        return
+    file, row = shard.pieces.expand()
+    first = odd[np.lexsort((row[odd], file[odd]))[:1]]
+    mine = [[[int(file[at]), int(row[at]), float(weight[at])] for at in (i, i - 1)] for i in first.tolist()]
+    pair = min(each for of_rank in world.allgather(mine) for each in of_rank)
+    told = [
+        (shard.named(in_file, at), np.format_float_positional(np.float32(weighs), trim="-"))
+        for in_file, at, weighs in pair
+    ]
+    raise UserError(
+        f"channel {channel}: {told[0][0]} weighs {told[0][1]}, but {told[1][0]}, of the same query, weighs "
+        f"{told[1][1]} ({count} row(s) differ so); ranking weighs whole queries, so give all rows of a query one weight"
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

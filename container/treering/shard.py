@@ -216,6 +216,7 @@ class _Rows:
     def __init__(self, spans: Sequence[Span], progress: Progress, place: Place) -> None:
         self.storage = place.storage
         self._note = place.note
+        self._spans = spans
         self.of_span = [0] * len(spans)
         self._found: list[tuple[tuple[int, int], Dense | Sparse, Beside]] = []
         self._progress = progress
@@ -226,7 +227,9 @@ class _Rows:
         """Keep a batch; any thread may call."""
         if not loaded.batch.rows:
             return
-        chunk, beside = store(loaded.batch.features, self.storage), Beside.of(loaded.batch)
+        chunk = store(loaded.batch.features, self.storage)
+        first = next(span for span, rows in loaded.rows if rows)
+        beside = Beside.of(loaded.batch, self._spans[first].file.name)
         self._note(beside.rows, beside.nbytes)
         with self._lock:
             self._found.append((loaded.place, chunk, beside))

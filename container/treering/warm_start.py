@@ -131,6 +131,12 @@ class WarmStart:
                     f"{self.where} has {name}={found.get(name)}, but the hyperparameters say {name}={value}; a model "
                     "can only go on as what it is"
                 )
+        if found["outputs"] != str(chosen.outputs):
+            raise UserError(
+                f"{self.where} has {found['outputs']} output(s), but the hyperparameters ask for {chosen.outputs}; a "
+                "model can only go on as what it is, so give as many levels of quantile_alpha or expectile_alpha as it "
+                "has outputs"
+            )
         rounds = self.booster.num_boosted_rounds()
         if chosen.algorithm == "update" and chosen.num_round > rounds:
             raise UserError(

@@ -364,7 +364,7 @@ def test_legacy_hyperparameters_are_told_and_change_nothing(
 
 
 def test_trees_are_dropped_out_with_dart_only(tmp_path: Path, random: np.random.Generator) -> None:
-    """As in AWS's image, whose tuning example gives `rate_drop` alone: one log line, and the model without it."""
+    """AWS's tuning example gives `rate_drop` alone: one log line, and the model without it."""
     table = _table(random, 300)
     dropout = {"rate_drop": "0.5", "one_drop": "1", "skip_drop": "0.1"}
     plain = local_jobs.run(_one_file(table), tmp_path / "plain")

@@ -54,6 +54,17 @@ _MISTAKES = {
         _train(_QUERIES + "1 0:3\n", "libsvm", objective="rank:ndcg"),
         ["sub/bad", "line 41", "no qid"],
     ),
+    "a file without queries": (
+        Job({"train": {"a": _QUERIES, "b": _SPARSE}}, {"num_round": "3", "objective": "rank:ndcg"}, "libsvm"),
+        ["channel train: rows of b have no query id (qid), but others have one; give all or none"],
+    ),
+    "two weights in one query": (
+        _train("1:2 qid:1 0:2\n0:2 qid:1 0:5\n" * 9 + "1:3 qid:1 0:2\n", "libsvm", objective="rank:ndcg"),
+        [
+            "channel train: row 19 of sub/bad weighs 3, but row 18 of sub/bad, of the same query, weighs 2",
+            "one weight",
+        ],
+    ),
     "no queries": (
         _train(_ROWS, objective="rank:pairwise", eval_metric="auc,ndcg"),
         ["channel train: objective=rank:pairwise needs the query of each row", "group_column", "qid:"],
@@ -69,6 +80,14 @@ _MISTAKES = {
     "classes from 1": (
         _train("1,1\n2,2\n3,3\n" * 9, objective="multi:softmax", num_class="3"),
         ["channel train", "label 3 in row 3 of sub/bad on algo-1", "subtract 1"],
+    ),
+    "margins for one class of three": (
+        _train("0,1,1\n1,2,2\n2,3,3\n" * 9, objective="multi:softmax", num_class="3", base_margin_column="1"),
+        ["channel train: base_margin_column names 1 column(s)", "has 3 output(s); name one column for each"],
+    ),
+    "margins for more than there is": (
+        _train("0,1,1,1\n1,2,2,2\n" * 9, base_margin_column="1,2"),
+        ["channel train: base_margin_column names 2 column(s)", "has 1 output(s); name one column for each"],
     ),
     "a label between classes": (
         _beside(_SPARSE, "\n".join(["1 0:2"] * 4000 + ["0.5 0:1"]), "libsvm", eval_metric="accuracy"),
@@ -119,6 +138,10 @@ _MISTAKES = {
     "an unknown metric": (_train(_ROWS, eval_metric="rmse,acuracy"), ["'acuracy'", "accuracy"]),
     "a metric of another task": (_train(_ROWS, eval_metric="merror"), ["merror", "multi:softmax"]),
     "an unknown objective": (_train(_ROWS, objective="reg:square"), ["'reg:square'", "reg:squarederror"]),
+    "an objective like no other": (
+        _train(_ROWS, objective="zzz"),
+        ["unknown objective 'zzz' (docs/hyperparameters.md lists them)"],
+    ),
     "several mistakes": (
         _train(_ROWS, max_dept="3", eta="2", seed="x", foo="1"),
         [

@@ -384,10 +384,14 @@ def test_nothing_is_not_given(name: str, nothing: str | None) -> None:
         ({"num_round": "1", "tree_method": "fast"}, "Hyperparameter tree_method: could not parse value 'fast' (allowed: auto, exact, approx, hist, gpu_hist)"),
         ({"num_round": "1", "one_drop": "2"}, "Hyperparameter one_drop: could not parse value '2' (allowed: true, false, 1, 0)"),
         ({"num_round": "1", "objective": "binary:logistik"}, "Hyperparameter objective: unknown objective 'binary:logistik' (did you mean binary:logistic?)"),
+        ({"num_round": "1", "objective": "zzz"}, "Hyperparameter objective: unknown objective 'zzz' (docs/hyperparameters.md lists them)"),
+        ({"num_round": "1", "objective": "1"}, "Hyperparameter objective: could not parse value '1' (allowed: a name from the table of objectives in docs/hyperparameters.md)"),
         ({"num_round": "1", "eval_metric": "rmes"}, "Hyperparameter eval_metric: unknown metric 'rmes' (did you mean rmse?)"),
+        ({"num_round": "1", "eval_metric": "rmse,zzz"}, "Hyperparameter eval_metric: unknown metric 'zzz' (docs/hyperparameters.md lists them)"),
+        ({"num_round": "1", "_tuning_objective_metric": "train:zzz"}, "Hyperparameter _tuning_objective_metric: unknown metric 'zzz' (docs/hyperparameters.md lists them)"),
         ({"num_round": "1", "eval_metric": "auc@2"}, "Hyperparameter eval_metric: unknown metric 'auc@2' (auc takes nothing after its name)"),
         ({"num_round": "1", "max_depth": "y" * 500}, "Hyperparameter max_depth: could not parse value '" + "y" * 79 + "... (allowed: integer, 0 or more)"),
-        ({"num_round": "1", "eta": "0.1", "learning_rate": "0.2"}, "Hyperparameters eta and learning_rate are one and the same, but differ"),
+        ({"num_round": "1", "eta": "0.1", "learning_rate": "0.2"}, "Hyperparameters eta and learning_rate are one and the same, but differ: '0.1' and '0.2'"),
     ],
 )  # fmt: skip
 def test_sentences(raw: dict[str, object], said: str) -> None:
@@ -438,8 +442,8 @@ def test_no_consequential_problems() -> None:
         ({"objective": "reg:quantileerror"}, "objective reg:quantileerror needs quantile_alpha, such as 0.5 or [0.1, 0.9]"),
         ({"objective": "reg:expectileerror"}, "objective reg:expectileerror needs expectile_alpha, such as 0.5 or [0.1, 0.9]"),
         ({"eval_metric": "quantile"}, "eval_metric quantile needs quantile_alpha, such as 0.5 or [0.1, 0.9]"),
-        ({"objective": "binary:logistic", "base_score": "1.5"}, "base_score has to be from 0 to 1 for objective binary:logistic"),
-        ({"objective": "reg:gamma", "base_score": "0"}, "base_score has to be above 0 for objective reg:gamma"),
+        ({"objective": "binary:logistic", "base_score": "1.5"}, "base_score has to be from 0 to 1 for objective binary:logistic, not 1.5"),
+        ({"objective": "reg:gamma", "base_score": "0"}, "base_score has to be above 0 for objective reg:gamma, not 0"),
         ({"objective": "multi:softprob", "num_class": "3", "base_score": "[0.1,0.2]"}, "base_score has 2 values, but the model has 3 outputs"),
         ({"eval_metric": "auc"}, "eval_metric auc cannot score objective reg:squarederror: it needs classes or relevances (binary:*, multi:*, rank:*, reg:logistic)"),
         ({"_tuning_objective_metric": "validation:merror"}, "eval_metric merror cannot score objective reg:squarederror: it needs objective multi:softmax or multi:softprob"),
@@ -667,7 +671,7 @@ def test_one_host_only(raw: dict[str, object], reason: str | None) -> None:
          ["Updater sync has no effect: all hosts grow the same trees",
           "Hyperparameter tree_method has no effect with updater=grow_histmaker"]),
         ({"rate_drop": "0.1", "one_drop": "1"},
-         ["No trees are dropped out: rate_drop, one_drop has an effect with booster=dart only, as in AWS's image"]),
+         ["No trees are dropped out: rate_drop, one_drop has an effect with booster=dart only"]),
     ],
 )  # fmt: skip
 def test_notes(raw: dict[str, object], notes: list[str]) -> None:

@@ -176,7 +176,10 @@ def test_absent_channel_keys_mean_the_defaults(paths: Paths, entry: object, expe
     ("entry", "blamed"),
     [
         ({"TrainingInputMode": "Pipe"}, "input mode 'Pipe' is not supported"),
-        ({"S3DistributionType": "Sharded"}, "S3DistributionType 'Sharded' is unknown"),
+        (
+            {"S3DistributionType": "Sharded"},
+            "S3DistributionType 'Sharded' is unknown; use FullyReplicated or ShardedByS3Key",
+        ),
         ({"S3DistributionType": ["ShardedByS3Key"]}, "S3DistributionType"),
         ({"TrainingInputMode": {}, "S3DistributionType": {"a": 1}}, "S3DistributionType"),
         ({"ContentType": ["text/csv"]}, "ContentType has to be a text"),

@@ -29,7 +29,7 @@ def test_a_batch_is_let_go() -> None:
     """What is kept of a batch holds on to none of its memory: labels are often a column of all the numbers."""
     numbers = np.zeros((3, 4), np.float32)
     beside = Beside.of(
-        Batch(numbers[:, 1:], numbers[:, 0], numbers[:, 1], None, numbers[:, 2], numbers[:, 3])
+        Batch(numbers[:, 1:], numbers[:, 0], numbers[:, 1], None, numbers[:, 2], numbers[:, 3]), "a"
     )
     for values in (beside.label, beside.weight, beside.label_upper, beside.base_margin):
         assert values is not None
@@ -37,16 +37,17 @@ def test_a_batch_is_let_go() -> None:
 
 
 def test_what_a_batch_lacks_is_filled_in_where_that_has_a_meaning() -> None:
-    """Weight 1, and the label as its own upper bound; a missing query id is the user's mistake."""
+    """Weight 1, and the label as its own upper bound; a missing query id is the user's mistake, in a file."""
     features, label = np.zeros((2, 1), np.float32), np.array([3, 4], np.float32)
-    some = Beside.of(Batch(features, label, label * 2, np.array([1, 1]), label + 1))
-    none = Beside.of(Batch(features, label))
+    some = Beside.of(Batch(features, label, label * 2, np.array([1, 1]), label + 1), "a")
+    none = Beside.of(Batch(features, label), "sub/b")
     weights = joining.weights([some, none], _form(has_weight=True))
     uppers = joining.uppers([none, some], _form(has_upper=True))
     assert weights is not None
     assert uppers is not None
     assert (weights.tolist(), uppers.tolist()) == ([6, 8, 1, 1], [3, 4, 4, 5])
     with pytest.raises(
-        UserError, match=r"^channel train: some rows have a query id \(qid\) and some have none"
+        UserError,
+        match=r"^channel train: rows of sub/b have no query id \(qid\), but others have one; give all",
     ):
         joining.groups([some, none], _form(has_group=True), "train")

@@ -84,6 +84,7 @@ def test_a_models_kind(random: np.random.Generator) -> None:
         "objective": "multi:softprob",
         "booster": "gbtree",
         "num_class": "2",
+        "outputs": "2",
         "num_parallel_tree": "1",
     }
 

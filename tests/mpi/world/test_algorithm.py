@@ -250,6 +250,28 @@ def test_training_goes_on_from_a_model_as_xgboost_does(
     np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4)
 
 
+def test_a_given_model_sees_the_values_themselves(jobs: Jobs, random: np.random.Generator) -> None:
+    """Its margins are not those of the new rows' bins, whose cuts are not its own: it would say something else."""
+    others, rows = _draw(random, "reg:squarederror"), _draw(random, "reg:squarederror")
+    below = np.where(others.features[:, 0] < 3, np.float32(5), np.float32(-5))
+    old = xgb.train(_settings("reg:squarederror"), xgb.DMatrix(others.features, below), 3)
+    # None of the new values is below 3, but the bin of the lowest has no lower end.
+    features = np.maximum(rows.features, np.float32(3))
+    jobs.channels = {
+        "train": {"a.csv": dataclasses.replace(rows, features=features).csv(slice(None))},
+        "model": {"xgboost-model": bytes(old.save_raw())},
+    }
+    booster = jobs.train()
+    margin = old.predict(xgb.DMatrix(features), output_margin=True)
+    binned = xgb.QuantileDMatrix(features, rows.label, base_margin=margin)
+    of_bins = old.predict(xgb.QuantileDMatrix(features), output_margin=True)
+    assert np.abs(of_bins - margin).max() > 1
+    own = xgb.train(_settings("reg:squarederror"), binned, _ROUNDS)
+    ours = booster.predict(xgb.DMatrix(features), output_margin=True)
+    theirs = own.predict(xgb.DMatrix(features, base_margin=margin), output_margin=True)
+    np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -276,6 +298,22 @@ def test_a_model_that_does_not_fit_is_refused(
     }
     with pytest.raises(UserError, match=told):
         jobs.train(**given)
+
+
+@pytest.mark.parametrize("objective", ["quantile", "expectile"])
+def test_a_model_of_fewer_levels_is_refused(jobs: Jobs, random: np.random.Generator, objective: str) -> None:
+    """Its margins are one for each of its levels; both numbers are told."""
+    rows = _draw(random, "reg:squarederror")
+    settings = {"objective": f"reg:{objective}error", f"{objective}_alpha": [0.2, 0.8]}
+    old = xgb.train(settings, xgb.DMatrix(rows.features, rows.label), 2)
+    jobs.channels = {
+        "train": {"a.csv": rows.csv(slice(None))},
+        "model": {"xgboost-model": bytes(old.save_raw())},
+    }
+    with pytest.raises(
+        UserError, match=r"has 2 output\(s\), but the hyperparameters ask for 3; a model can only"
+    ):
+        jobs.train(**{"objective": f"reg:{objective}error", f"{objective}_alpha": "[0.2, 0.5, 0.8]"})
 
 
 def test_a_model_of_other_columns_is_refused(jobs: Jobs, random: np.random.Generator) -> None:

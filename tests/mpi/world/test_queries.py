@@ -174,11 +174,14 @@ def test_scattered_queries_are_told_once(world: World, caplog: pytest.LogCapture
 
 
 def test_weights_that_differ_within_a_query_are_refused(world: World) -> None:
-    """XGBoost weighs whole queries; a weight of its own for some document would be dropped in silence."""
-    whole = _whole(np.repeat(np.arange(4), 3), [12], is_sparse=False)
+    """XGBoost weighs whole queries; the first row with a weight of its own is told, and the one before it."""
+    whole = _whole(np.repeat(np.arange(4), 3), [2, 10], is_sparse=False)
     whole.weight = np.repeat(np.arange(4, dtype=np.float32), 3)
     queries.check_weights(world, whole, "train")
     if world.rank == world.size - 1:
         whole.weight[4] = 7
-    with pytest.raises(UserError, match=r"channel train: 2 row\(s\) weigh something else"):
+    told = (
+        r"channel train: row 3 of file 2 weighs 7, but row 2 of file 2, of the same query, weighs 1 \(2 row"
+    )
+    with pytest.raises(UserError, match=told):
         queries.check_weights(world, whole, "train")
