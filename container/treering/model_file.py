@@ -111,13 +111,13 @@ def with_weighed_leaves(booster: xgb.Booster) -> xgb.Booster:
     XGBoost 3.4 keeps these weights where earlier versions do not look for them, and so mispredict in silence.
     Predictions are equal bit for bit: the product is float32 in both.
     """
-    document = take_apart(booster)
-    if document["learner"]["gradient_booster"]["name"] != "gbtree":
+    if b"weight_drop" not in booster.save_raw(
+        "ubj"
+    ):  # which is told in a twentieth of the time of taking it apart
         return booster
+    document = take_apart(booster)
     model = trees(document)
     weights = np.asarray(model.pop("weight_drop", []), np.float32)
-    if not weights.size:
-        return booster
     for tree, weight in zip(model["trees"], weights, strict=True):
         leaves = np.asarray(tree["left_children"]) == -1
         for name in ("base_weights", "leaf_weights"):

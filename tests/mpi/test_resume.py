@@ -1,6 +1,6 @@
 """Whole jobs, killed at random moments and started again on other hosts: the uninterrupted model, byte for byte.
 
-``RESUME_KILLS`` in the environment says how often each chain of jobs is killed: a few times are enough every day,
+``RESUME_KILLS`` in the environment says how often each chain of jobs is killed: seven times, 21 in all, every day,
 ``make test-resume`` does it twenty times.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_KILLS = int(os.environ.get("RESUME_KILLS", "2"))
+_KILLS = int(os.environ.get("RESUME_KILLS", "7"))
 _ROUNDS = 120
 _CHAIN = 60 * max(2, _KILLS)  # rounds of a job that is killed so often: some pass until a kill takes effect
 _DEADLINE = 90.0 + 10.0 * _KILLS  # seconds for any single step
