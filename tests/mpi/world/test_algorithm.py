@@ -329,7 +329,7 @@ def test_a_model_of_other_columns_is_refused(jobs: Jobs, random: np.random.Gener
 
 
 def test_columns_of_weight_zero_are_never_drawn(jobs: Jobs, random: np.random.Generator) -> None:
-    """`feature_weights` reaches the column sampling of every rank, by number and by name."""
+    """`feature_weights` reaches the column sampling of every rank."""
     rows = _draw(random, "reg:squarederror")
     jobs.channels = {"train": {"a.csv": rows.csv(slice(None))}}
     booster = jobs.train(feature_weights="[0, 0, 1, 1]", colsample_bynode="0.5")
