@@ -61,7 +61,7 @@ def base_score(hp: Hyperparameters) -> Iterator[Problem]:
     values = hp.base_score if isinstance(hp.base_score, tuple) else (hp.base_score,)
     link = tasks.OBJECTIVES[hp.objective].link
     allowed = {"logit": "from 0 to 1", "log": "above 0"}.get(link)
-    outside = [each for each in values if each < 0 or (each > 1 if link == "logit" else each == 0)]
+    outside = [each for each in values if not (0 <= each <= 1 if link == "logit" else each > 0)]
     if allowed and outside:
         yield Problem(
             about, f"base_score has to be {allowed} for objective {hp.objective}, not {outside[0]:.9g}"

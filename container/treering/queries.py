@@ -69,10 +69,10 @@ def check_weights(world: World, shard: Shard, channel: str) -> None:
 
     Raises UserError. The rows of a query stand side by side, as after `gather`.
     """
-    if shard.group is None or shard.weight is None:
-        return
-    weight, inside = shard.weight, shard.group[1:] == shard.group[:-1]
-    odd = np.flatnonzero(inside & (weight[1:] != weight[:-1])) + 1
+    weight = np.empty(0, np.float32) if shard.weight is None else shard.weight
+    odd = np.empty(0, np.int64)
+    if shard.group is not None and shard.weight is not None:
+        odd = np.flatnonzero((shard.group[1:] == shard.group[:-1]) & (weight[1:] != weight[:-1])) + 1
     count = int(world.allreduce(np.array([odd.size], np.int64))[0])
     if not count:
         return

@@ -15,9 +15,9 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROWS: Final = (
-    1 << 18
-)  # of a block: its float32 columns stay in the cache, and threads seldom wait for Python's lock
+# Rows of a block: its float32 columns stay in the cache, and threads seldom wait for Python's lock. Less than 2^18, for
+# which `treering.metrics.sums` has room.
+ROWS: Final = 255 << 10
 _SORTED: Final = 1 << 16  # rows that are worth a thread of their own when they are sorted
 _ADDED_UP: Final = 1 << 18  # the same when they are only gone through
 

@@ -1,8 +1,8 @@
 """Sums of numbers on all ranks that do not depend on their order, many at once.
 
-Numbers of size up to M are rounded to whole multiples of M 2^-44, M being raised to a power of two, and
+Numbers of size up to M are rounded to whole multiples of M 2^-45, M being raised to a power of two, and
 those are added as integers: exactly. Adding 3/2 of 2^52 steps to a float64 leaves the multiple in its last
-bits, so the rounding costs one addition. What it leaves of a number is at most 2^-45 M, far below what
+bits, so the rounding costs one addition. What it leaves of a number is at most 2^-46 M, far below what
 float32 leaves of M. All sums of a call share two reductions.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type Work = Callable[[slice], tuple[Sequence[Numbers], NDArray[np.float64]]]
 
 _MANTISSA: Final = 52  # bits of a float64 below its first
-_BITS: Final = 44  # of a multiple: 2^18 of them, as many as a block has, fit in 63
+_BITS: Final = 45  # of a multiple: less than 2^18 of them, as many as a block has, fit in 63
 _LIMB: Final = (
     40  # bits of a sum that are added apart from the higher ones: so no number of ranks is too many
 )
